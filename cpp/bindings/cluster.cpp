@@ -1,0 +1,405 @@
+#include <pybind11/operators.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "bind.h"
+#include "transaction.h"
+
+namespace py = pybind11;
+
+namespace nos {
+
+namespace {
+
+using Mapping = std::map<std::string, std::int64_t>;
+using LabelMap = std::map<std::string, std::string>;
+
+Quantities quantities(const Mapping& amounts) { return Quantities{Amounts{amounts.begin(), amounts.end()}}; }
+
+Labels labels(const LabelMap& map) { return {map.begin(), map.end()}; }
+
+PodSpecHandle pod_spec(const Mapping& requests, std::int32_t gpu_share_milli, const LabelMap& node_selector,
+                       std::optional<std::vector<SelectorTerm>> affinity, std::vector<Toleration> tolerations,
+                       std::vector<HostPort> host_ports, std::vector<std::string> unsupported) {
+    auto spec = std::make_shared<PodSpec>();
+    spec->requests = quantities(requests);
+    spec->gpu_share_milli = gpu_share_milli;
+    spec->node_selector = labels(node_selector);
+    spec->affinity = std::move(affinity);
+    spec->tolerations = std::move(tolerations);
+    spec->host_ports = std::move(host_ports);
+    spec->unsupported = std::move(unsupported);
+    spec->settle();
+    return {std::move(spec)};
+}
+
+using NamedInstance =
+    std::tuple<std::string, int, bool, std::string>;  // profile, start, ready, uid of who holds it
+
+GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, std::string pod,
+                 const std::vector<NamedInstance>& instances) {
+    GpuSpec gpu{model, mig, ready, std::move(pod), {}};
+    if (model == nullptr && !instances.empty()) {
+        throw py::value_error("a GPU of no model has no instances");
+    }
+    for (const auto& [profile, start, instance_ready, holder] : instances) {
+        gpu.instances.push_back({placement_of(*model, {profile, start}), instance_ready, holder});
+    }
+    return gpu;
+}
+
+// On an absent node, or one that nos does not cut, there is nothing to hold.
+Instances instances_of(const Cluster& cluster, std::string_view node,
+                       const std::vector<NamedHeld>& named_instances) {
+    Instances instances;
+    const auto id = cluster.find_node(node);
+    for (const auto& [slot, profile, start] : named_instances) {
+        if (id && cluster.node(*id).present() && slot < cluster.node(*id).spec->gpus.size()) {
+            if (const auto& model = cluster.node(*id).spec->gpus[slot].model; model != nullptr) {
+                instances.push_back({slot, placement_of(*model, {profile, start})});
+            }
+        }
+    }
+    return instances;
+}
+
+NodeSpecHandle node_spec(const Mapping& allocatable, const LabelMap& label_map, std::vector<Taint> taints,
+                         bool unschedulable, std::vector<GpuSpec> gpus) {
+    auto spec = std::make_shared<NodeSpec>();
+    spec->allocatable = quantities(allocatable);
+    spec->labels = labels(label_map);
+    spec->taints = std::move(taints);
+    spec->unschedulable = unschedulable;
+    spec->gpus = std::move(gpus);
+    spec->validate();
+    return {std::move(spec)};
+}
+
+void bind_specs(const py::module_& module) {
+    py::class_<Requirement>(module, "Requirement")
+        .def(py::init([](std::string key, std::string_view op, std::vector<std::string> values) {
+                 return Requirement{std::move(key), parse_operator(op), std::move(values)};
+             }),
+             py::arg("key"), py::arg("operator"), py::arg("values") = std::vector<std::string>{});
+    py::class_<SelectorTerm>(module, "SelectorTerm")
+        .def(py::init([](std::vector<Requirement> expressions, std::vector<Requirement> fields) {
+                 return SelectorTerm{std::move(expressions), std::move(fields)};
+             }),
+             py::arg("expressions") = std::vector<Requirement>{},
+             py::arg("fields") = std::vector<Requirement>{});
+    py::class_<Taint>(module, "Taint")
+        .def(py::init([](std::string key, std::string value, std::string_view effect) {
+                 return Taint{std::move(key), std::move(value), parse_effect(effect)};
+             }),
+             py::arg("key"), py::arg("value") = "", py::arg("effect") = "NoSchedule");
+    py::class_<Toleration>(module, "Toleration")
+        .def(py::init([](std::string key, std::string_view op, std::string value, std::string_view effect) {
+                 if (op != "Exists" && op != "Equal" && !op.empty()) {
+                     throw py::value_error("operator must be Equal or Exists, not '" + std::string{op} + "'");
+                 }
+                 return Toleration{std::move(key), op == "Exists", std::move(value), parse_effect(effect)};
+             }),
+             py::arg("key") = "", py::arg("operator") = "Equal", py::arg("value") = "",
+             py::arg("effect") = "");
+    py::class_<HostPort>(module, "HostPort")
+        .def(py::init([](std::int32_t port, std::string protocol, std::string address) {
+                 return HostPort{port, std::move(protocol), std::move(address)};
+             }),
+             py::arg("port"), py::arg("protocol") = "TCP", py::arg("address") = "0.0.0.0");
+    py::class_<PodSpecHandle>(module, "PodSpec")
+        .def(py::init(&pod_spec), py::arg("requests"), py::kw_only(), py::arg("gpu_share_milli") = 0,
+             py::arg("node_selector") = LabelMap{}, py::arg("affinity") = py::none(),
+             py::arg("tolerations") = std::vector<Toleration>{},
+             py::arg("host_ports") = std::vector<HostPort>{},
+             py::arg("unsupported") = std::vector<std::string>{})
+        .def(
+            "__eq__", [](const PodSpecHandle& a, const PodSpecHandle& b) { return *a.value == *b.value; },
+            py::is_operator())
+        .def("__hash__", [](const PodSpecHandle& spec) { return spec.value->hash(); });
+    py::class_<GpuSpec>(module, "GpuSpec")
+        .def(py::init(&gpu_spec), py::arg("model"), py::kw_only(), py::arg("mig") = false,
+             py::arg("ready") = false, py::arg("pod") = "",
+             py::arg("instances") = std::vector<NamedInstance>{});
+    py::class_<NodeSpecHandle>(module, "NodeSpec")
+        .def(py::init(&node_spec), py::arg("allocatable"), py::kw_only(), py::arg("labels") = LabelMap{},
+             py::arg("taints") = std::vector<Taint>{}, py::arg("unschedulable") = false,
+             py::arg("gpus") = std::vector<GpuSpec>{})
+        .def(
+            "__eq__", [](const NodeSpecHandle& a, const NodeSpecHandle& b) { return *a.value == *b.value; },
+            py::is_operator());
+}
+
+// ---- copies of what the ledger has
+
+struct NodeState {
+    std::string name;
+    Node node;
+    Mapping allocatable;
+    Mapping requested;
+};
+
+NodeState node_state(const Cluster& cluster, NodeId id) {
+    const Node& node = cluster.node(id);
+    NodeState state{std::string{cluster.name(id)}, node, {}, {}};
+    if (!node.present()) {
+        return state;
+    }
+    const auto put = [&](std::string_view resource, std::int64_t allocatable, std::int64_t requested) {
+        state.allocatable.emplace(resource, allocatable);
+        state.requested.emplace(resource, requested);
+    };
+    const Quantities& allocatable = node.spec->allocatable;
+    for (std::size_t i = 0; i < basic_count; ++i) {
+        put(basic_names.at(i), allocatable.basic.at(i), node.requested.at(i));
+    }
+    put(pods_resource, allocatable.pods, static_cast<std::int64_t>(node.pods.size()));
+    for (const ExtendedUse& use : node.extended) {
+        put(cluster.name(use.resource), use.allocatable, use.requested);
+    }
+    state.allocatable.emplace(gpu_resource, allocatable.gpus);
+    return state;
+}
+
+struct PodState {
+    std::string uid;
+    std::string node;
+    Pod pod;
+    std::vector<NamedHeld> instances;
+    bool ready = false;
+};
+
+std::string_view phase_name(Phase phase) {
+    switch (phase) {
+        case Phase::assumed:
+            return "assumed";
+        case Phase::bound:
+            return "bound";
+        default:
+            return "waiting";
+    }
+}
+
+NodeId node_called(const Cluster& cluster, std::string_view name) {
+    const auto id = cluster.find_node(name);
+    if (!id) {
+        throw py::key_error("no node " + std::string{name});
+    }
+    return *id;
+}
+
+PodId pod_called(const Cluster& cluster, std::string_view uid) {
+    const auto id = cluster.find_pod(uid);
+    if (!id) {
+        throw py::key_error("no Pod with uid " + std::string{uid});
+    }
+    return *id;
+}
+
+void bind_states(const py::module_& module) {
+    py::class_<NodeState>(module, "NodeState")
+        .def_readonly("name", &NodeState::name)
+        .def_property_readonly("present", [](const NodeState& state) { return state.node.present(); })
+        .def_property_readonly("pods", [](const NodeState& state) { return state.node.pods.size(); })
+        .def_readonly("allocatable", &NodeState::allocatable)
+        .def_readonly("requested", &NodeState::requested)
+        .def_property_readonly("gpu_free_milli",
+                               [](const NodeState& state) { return listed(state.node.gpu_free); });
+    py::class_<PodState>(module, "PodState")
+        .def_readonly("uid", &PodState::uid)
+        .def_readonly("node", &PodState::node)
+        .def_property_readonly("phase", [](const PodState& state) { return phase_name(state.pod.phase); })
+        .def_property_readonly("gpus", [](const PodState& state) { return listed(state.pod.gpus); })
+        .def_readonly("instances", &PodState::instances)
+        .def_readonly("ready", &PodState::ready)
+        .def_property_readonly("priority", [](const PodState& state) { return state.pod.priority; });
+}
+
+}  // namespace
+
+std::vector<NamedHeld> named(const Cluster& cluster, NodeId node, const Instances& instances) {
+    std::vector<NamedHeld> result;
+    for (const Held& held : instances) {
+        // On an absent node nobody knows what they were.
+        if (cluster.node(node).present() && held.gpu < cluster.node(node).cuts.size()) {
+            const auto [profile, start] =
+                named(*cluster.node(node).spec->gpus[held.gpu].model, held.placement);
+            result.emplace_back(held.gpu, profile, start);
+        }
+    }
+    return result;
+}
+
+namespace {
+
+// An open Transaction of Python: ended by its with block, or when nobody holds it any more.
+struct TransactionHandle {
+    std::unique_ptr<Transaction> transaction;
+};
+
+void check(const Cluster& cluster) {
+    const Entry entry{cluster.door()};
+    try {
+        cluster.check();
+    } catch (const std::logic_error& error) {
+        py::set_error(PyExc_AssertionError, error.what());
+        throw py::error_already_set();
+    }
+}
+
+void bind_ledger(const py::module_& module) {
+    py::class_<TransactionHandle>(module, "Transaction")
+        .def("commit", [](TransactionHandle& self) { self.transaction->commit(); })
+        .def("rollback", [](TransactionHandle& self) { self.transaction->rollback(); })
+        .def(
+            "__enter__", [](TransactionHandle& self) -> TransactionHandle& { return self; },
+            py::return_value_policy::reference_internal)
+        .def("__exit__", [](TransactionHandle& self, const py::args&) { self.transaction->rollback(); });
+
+    py::class_<Cluster>(module, "Cluster")
+        .def(py::init<>())
+        .def("copy",
+             [](const Cluster& self) {
+                 const Entry entry{self.door()};
+                 self.refuse_in_transaction();
+                 return std::make_unique<Cluster>(self);
+             })
+        .def(
+            "upsert_node",
+            [](Cluster& self, std::string_view name, const NodeSpecHandle& spec) {
+                const Entry entry{self.door()};
+                self.upsert_node(name, spec.value);
+            },
+            py::arg("name"), py::arg("spec"))
+        .def(
+            "remove_node",
+            [](Cluster& self, std::string_view name) {
+                const Entry entry{self.door()};
+                return self.remove_node(name);
+            },
+            py::arg("name"))
+        .def(
+            "upsert_pod",
+            [](Cluster& self, std::string_view uid, const PodSpecHandle& spec, std::int32_t priority,
+               std::int64_t arrival, std::string_view node, const std::vector<std::uint16_t>& gpus,
+               const std::vector<NamedHeld>& instances) {
+                const Entry entry{self.door()};
+                self.upsert_pod(uid, spec.value, priority, arrival, node, Slots{gpus.begin(), gpus.end()},
+                                instances_of(self, node, instances));
+            },
+            py::arg("uid"), py::arg("spec"), py::kw_only(), py::arg("priority") = 0, py::arg("arrival") = 0,
+            py::arg("node") = "", py::arg("gpus") = std::vector<std::uint16_t>{},
+            py::arg("instances") = std::vector<NamedHeld>{})
+        .def(
+            "remove_pod",
+            [](Cluster& self, std::string_view uid) {
+                const Entry entry{self.door()};
+                return self.remove_pod(uid);
+            },
+            py::arg("uid"))
+        .def(
+            "assume",
+            [](Cluster& self, std::string_view uid, std::string_view node,
+               const std::vector<std::uint16_t>& gpus, const std::vector<NamedHeld>& instances) {
+                const Entry entry{self.door()};
+                self.assume(pod_called(self, uid), node_called(self, node), Slots{gpus.begin(), gpus.end()},
+                            instances_of(self, node, instances));
+            },
+            py::arg("uid"), py::arg("node"), py::arg("gpus") = std::vector<std::uint16_t>{},
+            py::arg("instances") = std::vector<NamedHeld>{})
+        .def(
+            "forget",
+            [](Cluster& self, std::string_view uid) {
+                const Entry entry{self.door()};
+                return self.forget(pod_called(self, uid));
+            },
+            py::arg("uid"))
+        .def(
+            "expect",
+            [](Cluster& self, const PodSpecHandle& spec, std::int64_t pods) {
+                if (pods < 0 || pods > 1'000'000) {
+                    throw py::value_error("pods must be between 0 and 1000000");
+                }
+                const Entry entry{self.door()};
+                self.expect(*spec.value, pods);
+            },
+            py::arg("spec"), py::arg("pods") = 1)
+        .def(
+            "transaction",
+            [](Cluster& self) {
+                const Entry entry{self.door()};
+                return TransactionHandle{std::make_unique<Transaction>(self)};
+            },
+            py::keep_alive<0, 1>())
+        .def(
+            "node",
+            [](const Cluster& self, std::string_view name) {
+                const Entry entry{self.door()};
+                return node_state(self, node_called(self, name));
+            },
+            py::arg("name"))
+        .def(
+            "targets",
+            [](const Cluster& self, std::string_view name) {
+                const Entry entry{self.door()};
+                const NodeId id = node_called(self, name);
+                std::vector<std::pair<bool, std::vector<NamedPlacement>>> result;
+                const std::vector<Target> targets = self.targets(id);
+                for (std::size_t slot = 0; slot < targets.size(); ++slot) {
+                    auto& [mig, instances] =
+                        result.emplace_back(targets[slot].mig, std::vector<NamedPlacement>{});
+                    for (const mig::Placement placement : targets[slot].instances) {
+                        instances.push_back(named(*self.node(id).spec->gpus[slot].model, placement));
+                    }
+                }
+                return result;
+            },
+            py::arg("name"))
+        .def("nodes",
+             [](const Cluster& self) {
+                 const Entry entry{self.door()};
+                 std::vector<NodeState> states;
+                 for (std::size_t number = 0; number < self.node_bound(); ++number) {
+                     if (self.in_use(NodeId{number})) {
+                         states.push_back(node_state(self, NodeId{number}));
+                     }
+                 }
+                 return states;
+             })
+        .def(
+            "pod",
+            [](const Cluster& self, std::string_view uid) {
+                const Entry entry{self.door()};
+                const PodId id = pod_called(self, uid);
+                const Pod& pod = self.pod(id);
+                return PodState{std::string{uid}, pod.node.valid() ? std::string{self.name(pod.node)} : "",
+                                pod, named(self, pod.node, pod.instances), self.ready(id)};
+            },
+            py::arg("uid"))
+        .def(
+            "__contains__",
+            [](const Cluster& self, std::string_view uid) {
+                const Entry entry{self.door()};
+                return self.find_pod(uid).has_value();
+            },
+            py::arg("uid"))
+        .def_property_readonly("node_count", &Cluster::node_count)
+        .def_property_readonly("pod_count", &Cluster::pod_count)
+        .def_property_readonly("waiting_count", [](const Cluster& self) { return self.waiting().size(); })
+        .def_property_readonly("gpu_capacity_milli", &Cluster::gpu_capacity_milli)
+        .def_property_readonly("gpu_used_milli", &Cluster::gpu_used_milli)
+        .def("check", &check);
+}
+
+}  // namespace
+
+void bind_cluster(const py::module_& module) {
+    py::register_exception<ClusterBusy>(module, "ClusterBusy", PyExc_RuntimeError);
+    bind_specs(module);
+    bind_states(module);
+    bind_ledger(module);
+}
+
+}  // namespace nos

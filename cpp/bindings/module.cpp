@@ -1,0 +1,8 @@
+// nos._core: spelling only, no logic.
+#include "bind.h"
+
+PYBIND11_MODULE(_core, module) {
+    nos::bind_mig(module);
+    nos::bind_cluster(module);
+    nos::bind_scheduling(module);
+}

@@ -1,0 +1,114 @@
+#include <pybind11/stl.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "bind.h"
+#include "scheduler.h"
+
+namespace py = pybind11;
+
+namespace nos {
+
+namespace {
+
+// Decisions in names, made while the Cluster is still entered.
+struct BindState {
+    std::string uid;
+    std::string node;
+    std::vector<std::uint16_t> gpus;
+    std::vector<NamedHeld> instances;
+    bool ready = false;
+};
+
+struct OutcomeState {
+    std::vector<BindState> binds;
+    std::vector<std::pair<std::string, std::shared_ptr<Reason>>> waiting;
+};
+
+// A Scheduler with the Cluster that it works on, which Python keeps alive.
+struct SchedulerHandle {
+    SchedulerHandle(Cluster& on, Policy policy) : cluster{on}, scheduler{on, policy} {}
+
+    Cluster& cluster;
+    Scheduler scheduler;
+};
+
+BindState named(const Cluster& cluster, const Bind& bind) {
+    return {std::string{cluster.uid(bind.pod)}, std::string{cluster.name(bind.node)}, listed(bind.gpus),
+            named(cluster, bind.node, bind.instances), cluster.ready(bind.pod)};
+}
+
+std::optional<BindState> place(SchedulerHandle& self, std::string_view uid) {
+    const Entry entry{self.cluster.door()};
+    const auto pod = self.cluster.find_pod(uid);
+    if (!pod || self.cluster.pod(*pod).phase != Phase::waiting) {
+        throw py::key_error("no Pod waits with uid " + std::string{uid});
+    }
+    const auto bind = self.scheduler.place(*pod);
+    return bind ? std::optional{named(self.cluster, *bind)} : std::nullopt;
+}
+
+OutcomeState schedule(SchedulerHandle& self) {
+    const Entry entry{self.cluster.door()};
+    const py::gil_scoped_release release;
+    OutcomeState state;
+    const Outcome outcome = self.scheduler.schedule();
+    for (const Bind& bind : outcome.binds) {
+        state.binds.push_back(named(self.cluster, bind));
+    }
+    for (const Waiting& waiting : outcome.waiting) {
+        state.waiting.emplace_back(self.cluster.uid(waiting.pod), waiting.reason);
+    }
+    return state;
+}
+
+}  // namespace
+
+void bind_scheduling(const py::module_& module) {
+    py::class_<Policy>(module, "Policy")
+        .def(py::init([](std::string_view score) { return Policy{parse_score(score)}; }),
+             py::arg("score") = "nos")
+        .def_property_readonly("score", [](const Policy& policy) { return name(policy.score); });
+    py::class_<BindState>(module, "Bind")
+        .def_readonly("uid", &BindState::uid)
+        .def_readonly("node", &BindState::node)
+        .def_readonly("gpus", &BindState::gpus)
+        .def_readonly("instances", &BindState::instances)
+        .def_readonly("ready", &BindState::ready);
+    py::class_<Reason, std::shared_ptr<Reason>>(module, "Reason")
+        .def_property_readonly("code", [](const Reason& reason) { return name(reason.code); })
+        .def_readonly("message", &Reason::message)
+        .def_property_readonly("counts", [](const Reason& reason) {
+            return std::map<std::string, std::int64_t>{reason.counts.begin(), reason.counts.end()};
+        });
+    py::class_<OutcomeState>(module, "Outcome")
+        .def_readonly("binds", &OutcomeState::binds)
+        .def_readonly("waiting", &OutcomeState::waiting);
+    py::class_<SchedulerHandle>(module, "Scheduler")
+        .def(py::init<Cluster&, Policy>(), py::arg("cluster"), py::arg("policy") = Policy{},
+             py::keep_alive<1, 2>())
+        .def("schedule", &schedule)
+        .def("place", &place, py::arg("uid"))
+        .def(
+            "feasible",
+            [](const SchedulerHandle& self, const PodSpecHandle& spec) {
+                const Entry entry{self.cluster.door()};
+                std::vector<std::string> names;
+                for (const NodeId node : self.scheduler.feasible(*spec.value)) {
+                    names.emplace_back(self.cluster.name(node));
+                }
+                return names;
+            },
+            py::arg("spec"))
+        .def("fragmentation_ratio", [](SchedulerHandle& self) {
+            const Entry entry{self.cluster.door()};
+            const std::int64_t free = self.cluster.gpu_capacity_milli() - self.cluster.gpu_used_milli();
+            return free == 0
+                       ? 0.0
+                       : static_cast<double>(self.scheduler.fragmented_milli()) / static_cast<double>(free);
+        });
+}
+
+}  // namespace nos

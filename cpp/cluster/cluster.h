@@ -1,0 +1,179 @@
+// The ledger: the one truth of a process about nodes, GPUs and Pods, with every sum kept up to date.
+//
+// Events edit it by idempotent upserts, which accept whatever the API server says: a Pod on an unknown node,
+// more Pods than fit, a node that shrank. Decisions edit it by assume and forget, which accept only what
+// fits, and which an open Transaction can undo. Nothing here decides anything. Copying is cheap and gives an
+// independent ledger.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "demand.h"
+#include "entry.h"
+#include "id.h"
+#include "names.h"
+#include "node.h"
+#include "pod.h"
+#include "spec.h"
+
+namespace nos {
+
+class Transaction;
+
+using ExtendedRequests = std::vector<std::pair<ResourceId, std::int64_t>>;
+
+// A PodSpec that Pods of this Cluster share.
+struct InternedSpec {
+    std::shared_ptr<const PodSpec> spec;  // null: the number is free
+    std::size_t hash = 0;
+    ExtendedRequests extended;
+    std::uint32_t pods = 0;
+};
+
+// How many more instances of each profile would fit, over all GPUs of one model that nos cuts and that are
+// not taken whole.
+struct ModelRoom {
+    std::shared_ptr<const mig::States> model;
+    std::vector<std::int64_t> room;  // by profile, each as if no other came
+    std::int64_t gpus = 0;           // those GPUs
+    std::int64_t empty_gpus = 0;     // without a claim
+};
+
+class Cluster {
+  public:
+    void upsert_node(std::string_view name, std::shared_ptr<const NodeSpec> spec);
+    bool remove_node(std::string_view name);
+
+    // Without a node the Pod waits for nos, unless it is on one already. gpus, instances: what it is known to
+    // hold.
+    void upsert_pod(std::string_view uid, const std::shared_ptr<const PodSpec>& spec, std::int32_t priority,
+                    std::int64_t arrival, std::string_view node, Slots gpus, Instances instances);
+    bool remove_pod(std::string_view uid);
+
+    // Count a waiting Pod on a node. Throws std::invalid_argument when it does not wait, the node is absent,
+    // a slot has not enough left, or an instance does not fit.
+    void assume(PodId id, NodeId node_id, Slots gpus, Instances instances);
+    // Return an assumed Pod to the waiting ones; false when it is not assumed.
+    bool forget(PodId id);
+
+    // Counts Pods as if they had arrived: a demand that is known in advance.
+    void expect(const PodSpec& spec, std::int64_t pods) { demand_.record(spec, pods); }
+
+    [[nodiscard]] std::optional<NodeId> find_node(std::string_view name) const;
+    [[nodiscard]] std::optional<PodId> find_pod(std::string_view uid) const;
+    [[nodiscard]] std::string_view name(NodeId node) const { return node_names_.text(node.value()); }
+    [[nodiscard]] std::string_view uid(PodId pod) const { return uids_.text(pod.value()); }
+    [[nodiscard]] std::string_view name(ResourceId resource) const {
+        return resource_names_.text(resource.value());
+    }
+    [[nodiscard]] const Node& node(NodeId node) const { return nodes_[node]; }
+    [[nodiscard]] const Pod& pod(PodId pod) const { return pods_[pod]; }
+    [[nodiscard]] const InternedSpec& spec(SpecId spec) const { return specs_[spec]; }
+    // The extended requests above 0 of any spec; a resource that no node and no Pod named gets an invalid
+    // number.
+    [[nodiscard]] ExtendedRequests resolve(const PodSpec& spec) const;
+
+    // Node ids are below this; some may be free (absent and without Pods).
+    [[nodiscard]] std::size_t node_bound() const { return nodes_.size(); }
+    [[nodiscard]] std::size_t spec_bound() const { return specs_.size(); }
+    [[nodiscard]] bool in_use(NodeId node) const {
+        return nodes_[node].present() || !nodes_[node].pods.empty();
+    }
+    [[nodiscard]] std::span<const PodId> waiting() const { return waiting_; }
+    [[nodiscard]] std::size_t node_count() const { return present_nodes_; }
+    [[nodiscard]] std::size_t pod_count() const { return uids_.size(); }
+    [[nodiscard]] std::int64_t gpu_capacity_milli() const { return gpu_capacity_milli_; }
+    [[nodiscard]] std::int64_t gpu_used_milli() const { return gpu_used_milli_; }
+    [[nodiscard]] const Demand& demand() const { return demand_; }
+    [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
+
+    // Whether what the Pod holds exists and can be handed to it: true at once where nos does not cut the
+    // GPUs.
+    [[nodiscard]] bool ready(PodId id) const;
+    // What the GPUs of a node are to become; empty where nos does not cut them.
+    [[nodiscard]] std::vector<Target> targets(NodeId id) const;
+
+    // The nodes whose room or spec changed since `cursor` (a former change_count()), some perhaps repeatedly;
+    // nothing when that is too long ago to tell.
+    [[nodiscard]] std::optional<std::span<const NodeId>> changes_since(std::uint64_t cursor) const;
+    [[nodiscard]] std::uint64_t change_count() const { return dropped_changes_ + changes_.size(); }
+
+    // Throws std::logic_error while a Transaction is open.
+    void refuse_in_transaction() const;
+    // Recomputes every sum from scratch; throws std::logic_error that names the first that differs.
+    void check() const;
+
+    [[nodiscard]] Door& door() const { return door_; }
+
+  private:
+    friend class Transaction;
+
+    // What undoes one assume or forget.
+    struct Undo {
+        PodId pod;
+        NodeId node;  // where it was assumed before; invalid when it waited
+        Slots gpus;
+        Instances instances;
+    };
+
+    NodeId intern_node(std::string_view name);
+    void set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec);
+    void release_if_unused(NodeId node);
+    void touch(NodeId node);
+
+    SpecId intern(const std::shared_ptr<const PodSpec>& spec);
+    void release(SpecId spec);
+    void sweep_specs();
+
+    void start_waiting(PodId id);
+    void stop_waiting(PodId id);
+    void undo(const Undo& last);
+    void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, std::int64_t most);
+    void detach(PodId id);
+    void count(Node& node, PodId id, std::int64_t most_slots);
+    void uncount(Node& node, PodId id);
+    static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
+    void claim_gpus(Node& node, Pod& pod, std::int64_t most);
+    void set_slot(Node& node, std::size_t slot, std::int32_t free);
+
+    void settle_cuts(Node& node);
+    void forget_cuts(const Node& node);
+    void add_room(const GpuSpec& gpu, const Cut& cut, std::int64_t sign);
+    void claim_instances(Node& node, PodId id);
+    void unclaim_instances(Node& node, PodId id);
+    bool claim(Node& node, PodId id, Held held);
+    void close(Node& node, std::size_t slot, bool closed);
+
+    Names node_names_;
+    Names uids_;
+    Names resource_names_;  // never released: there are few
+    Table<NodeId, Node> nodes_;
+    Table<PodId, Pod> pods_;
+    Table<SpecId, InternedSpec> specs_;
+    std::unordered_multimap<std::size_t, SpecId> spec_by_hash_;
+    std::vector<SpecId> free_specs_;
+    std::size_t unused_specs_ = 0;  // specs without a Pod are kept for a while: their like may come again
+    std::vector<PodId> waiting_;
+    Demand demand_;
+
+    std::size_t present_nodes_ = 0;
+    std::int64_t gpu_capacity_milli_ = 0;  // of present nodes
+    std::int64_t gpu_used_milli_ = 0;
+    std::vector<ModelRoom> model_rooms_;
+    std::uint64_t versions_ = 0;  // of nodes and their specs, given out so far
+
+    std::vector<NodeId> changes_;
+    std::uint64_t dropped_changes_ = 0;
+
+    std::vector<Undo> journal_;
+    bool in_transaction_ = false;
+    mutable Door door_;
+};
+
+}  // namespace nos

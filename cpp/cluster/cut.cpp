@@ -1,0 +1,176 @@
+#include "cut.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+namespace nos {
+
+namespace {
+
+// Requests one by one, and the GPUs as they would be after those before.
+class FitSearch {
+  public:
+    FitSearch(const PodSpec& pod, const NodeSpec& node, const std::vector<Cut>& cuts, const CostOf& cost_of)
+        : node_{node}, cost_of_{cost_of} {
+        for (const Cut& cut : cuts) {
+            states_.push_back(cut.closed ? closed : cut.state);
+        }
+        for (const ProfileRequest& request : pod.profiles) {
+            for (std::int64_t i = 0; i < request.count && wanted_.size() <= most_wanted(); ++i) {
+                wanted_.push_back(&request);
+            }
+        }
+        // Large ones first: they have the fewest places.
+        std::ranges::stable_sort(wanted_, std::greater{},
+                                 [&](const ProfileRequest* request) { return size_of(*request); });
+    }
+
+    bool run() { return wanted_.size() <= most_wanted() && place(0); }
+
+    Fit fit;
+
+  private:
+    static constexpr mig::StateId closed = ~mig::StateId{0};
+
+    // No GPU holds more instances than it has units.
+    [[nodiscard]] std::size_t most_wanted() const {
+        return states_.size() * static_cast<std::size_t>(mig::most_units);
+    }
+
+    [[nodiscard]] std::int32_t size_of(const ProfileRequest& request) const {
+        std::int32_t size = 0;
+        for (const GpuSpec& gpu : node_.gpus) {
+            if (gpu.model != nullptr) {
+                if (const auto profile = find_profile(*gpu.model, request)) {
+                    size = std::max(size, gpu.model->model().profiles[*profile].size);
+                }
+            }
+        }
+        return size;
+    }
+
+    bool place(std::size_t index) {
+        if (index == wanted_.size()) {
+            return true;
+        }
+        if (index > 0 && hopeless_.contains({index, states_})) {
+            return false;
+        }
+        for (const Option& option : options(*wanted_[index])) {
+            const mig::StateId before = states_[option.held.gpu];
+            states_[option.held.gpu] = option.after;
+            fit.instances.push_back(option.held);
+            fit.cost += option.cost;
+            if (place(index + 1)) {
+                return true;
+            }
+            fit.cost -= option.cost;
+            fit.instances.pop_back();
+            states_[option.held.gpu] = before;
+        }
+        if (index > 0) {
+            hopeless_.emplace(index, states_);
+        }
+        return false;
+    }
+
+    [[nodiscard]] std::vector<Option> options(const ProfileRequest& request) const {
+        std::vector<Option> found;
+        const mig::States* model = nullptr;
+        std::optional<std::size_t> profile;
+        for (std::uint16_t gpu = 0; gpu < states_.size(); ++gpu) {
+            if (states_[gpu] == closed) {
+                continue;
+            }
+            if (node_.gpus[gpu].model.get() != model) {
+                model = node_.gpus[gpu].model.get();
+                profile = find_profile(*model, request);
+            }
+            if (!profile || model->room(states_[gpu], *profile) == 0) {
+                continue;
+            }
+            for (const mig::Placement placement : model->placements(*profile)) {
+                if (const auto after = model->next(states_[gpu], placement)) {
+                    const Held held{gpu, placement};
+                    found.push_back({held, *after, cost_of_(held, states_[gpu], *after)});
+                }
+            }
+        }
+        std::ranges::sort(found, {},
+                          [](const Option& option) { return std::tuple{option.cost, option.held}; });
+        return found;
+    }
+
+    const NodeSpec& node_;
+    const CostOf& cost_of_;
+    std::vector<mig::StateId> states_;
+    std::vector<const ProfileRequest*> wanted_;
+    std::set<std::pair<std::size_t, std::vector<mig::StateId>>> hopeless_;
+};
+
+}  // namespace
+
+Target target(const GpuSpec& gpu, const Cut& cut, bool taken_whole) {
+    if (taken_whole || gpu.model == nullptr) {
+        return {};
+    }
+    Target target{gpu.mig || !cut.claims.empty(), {}};
+    mig::StateId state = cut.state;
+    for (const Claim& claim : cut.claims) {
+        target.instances.push_back(claim.placement);
+    }
+    for (const InstanceSpec& instance : gpu.instances) {
+        if (std::ranges::find(target.instances, instance.placement) != target.instances.end()) {
+            continue;
+        }
+        if (const auto after = gpu.model->next(state, instance.placement)) {
+            state = *after;
+            target.instances.push_back(instance.placement);
+        }
+    }
+    std::ranges::sort(target.instances, {},
+                      [](mig::Placement placement) { return std::pair{placement.start, placement.profile}; });
+    return target;
+}
+
+std::optional<std::size_t> find_profile(const mig::States& model, const ProfileRequest& request) {
+    const auto& profiles = model.model().profiles;
+    const auto found = std::ranges::find_if(profiles, [&](const mig::Profile& profile) {
+        return names_profile(request.resource_suffix, profile.name);
+    });
+    return found == profiles.end() ? std::nullopt
+                                   : std::optional{static_cast<std::size_t>(found - profiles.begin())};
+}
+
+std::optional<Fit> fit_profiles(const PodSpec& pod, const NodeSpec& node, const std::vector<Cut>& cuts,
+                                const CostOf& cost_of) {
+    FitSearch search{pod, node, cuts, cost_of};
+    return search.run() ? std::optional{std::move(search.fit)} : std::nullopt;
+}
+
+std::int64_t profile_room(const ProfileRequest& request, const NodeSpec& node, const std::vector<Cut>& cuts) {
+    std::int64_t room = 0;
+    for (std::size_t gpu = 0; gpu < cuts.size(); ++gpu) {
+        if (!cuts[gpu].closed) {
+            if (const auto profile = find_profile(*node.gpus[gpu].model, request)) {
+                room += node.gpus[gpu].model->room(cuts[gpu].state, *profile);
+            }
+        }
+    }
+    return room;
+}
+
+std::int64_t profile_capacity(const ProfileRequest& request, const NodeSpec& node) {
+    std::int64_t capacity = 0;
+    for (const GpuSpec& gpu : node.gpus) {
+        if (gpu.model != nullptr) {
+            if (const auto profile = find_profile(*gpu.model, request)) {
+                capacity += gpu.model->room(0, *profile);
+            }
+        }
+    }
+    return capacity;
+}
+
+}  // namespace nos

@@ -1,0 +1,32 @@
+// A Pod of the ledger.
+#pragma once
+
+#include <cstdint>
+
+#include "cut.h"
+#include "few.h"
+#include "id.h"
+
+namespace nos {
+
+enum class Phase : std::uint8_t {
+    absent,
+    waiting,  // for nos to place it
+    assumed,  // placed by nos, not confirmed by the API server yet
+    bound,
+};
+
+using Slots = Few<std::uint16_t, 8>;  // GPU slots of one node
+
+struct Pod {
+    Phase phase = Phase::absent;
+    std::int32_t priority = 0;
+    std::int64_t arrival = 0;
+    SpecId spec;
+    NodeId node;              // where it is assumed or bound
+    std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
+    Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
+    Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise
+};
+
+}  // namespace nos

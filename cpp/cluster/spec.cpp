@@ -1,0 +1,135 @@
+#include "spec.h"
+
+#include <algorithm>
+#include <functional>
+#include <stdexcept>
+
+namespace nos {
+
+namespace {
+
+void mix(std::size_t& seed, std::size_t value) {
+    seed ^= value + 0x9e3779b97f4a7c15ULL + (seed << 6U) + (seed >> 2U);
+}
+
+void mix(std::size_t& seed, std::string_view text) { mix(seed, std::hash<std::string_view>{}(text)); }
+
+bool any_address(const std::string& address) { return address.empty() || address == "0.0.0.0"; }
+
+}  // namespace
+
+Quantities::Quantities(const Amounts& amounts) {
+    for (const auto& [name, amount] : amounts) {
+        if (amount < 0 || amount > most_of_anything) {
+            throw std::invalid_argument(name + ": " + std::to_string(amount) + " is not between 0 and 2^50");
+        }
+        const auto* const found = std::ranges::find(basic_names, name);
+        if (found != basic_names.end()) {
+            basic[static_cast<std::size_t>(found - basic_names.begin())] = amount;
+        } else if (name == pods_resource) {
+            pods = amount;
+        } else if (name == gpu_resource) {
+            gpus = amount;
+        } else {
+            extended.emplace_back(name, amount);
+        }
+    }
+}
+
+bool HostPort::conflicts(const HostPort& other) const {
+    return port == other.port && protocol == other.protocol &&
+           (address == other.address || any_address(address) || any_address(other.address));
+}
+
+bool names_profile(std::string_view resource_suffix, std::string_view profile) {
+    return std::ranges::equal(resource_suffix, profile, [](char of_resource, char of_profile) {
+        return of_resource == of_profile || (of_profile == '+' && of_resource == '.');
+    });
+}
+
+void PodSpec::settle() {
+    std::size_t index = 0;
+    profiles.clear();
+    for (const auto& [name, amount] : requests.extended) {
+        if (amount > 0 && name.starts_with(mig_prefix)) {
+            profiles.push_back({name.substr(mig_prefix.size()), amount, index});
+        }
+        index += amount > 0 ? 1 : 0;
+    }
+    if (gpu_share_milli < 0 || gpu_share_milli >= whole_gpu) {
+        throw std::invalid_argument("gpu_share_milli: " + std::to_string(gpu_share_milli) +
+                                    " is not between 0 and 999");
+    }
+    if (gpu_share_milli > 0 && requests.gpus > 0) {
+        throw std::invalid_argument("gpu_share_milli and nvidia.com/gpu exclude each other");
+    }
+    for (const HostPort& host_port : host_ports) {
+        if (host_port.port < 1 || host_port.port > 65'535) {
+            throw std::invalid_argument("host port " + std::to_string(host_port.port) +
+                                        " is not between 1 and 65535");
+        }
+    }
+}
+
+std::size_t PodSpec::hash() const {
+    auto seed = static_cast<std::size_t>(gpu_share_milli);
+    for (const std::int64_t amount : requests.basic) {
+        mix(seed, static_cast<std::size_t>(amount));
+    }
+    mix(seed, static_cast<std::size_t>(requests.gpus));
+    for (const auto& [name, amount] : requests.extended) {
+        mix(seed, name);
+        mix(seed, static_cast<std::size_t>(amount));
+    }
+    for (const auto& [key, value] : node_selector) {
+        mix(seed, key);
+        mix(seed, value);
+    }
+    for (const SelectorTerm& term : affinity.value_or(std::vector<SelectorTerm>{})) {
+        for (const auto* requirements : {&term.expressions, &term.fields}) {
+            for (const Requirement& requirement : *requirements) {
+                mix(seed, requirement.key);
+                for (const std::string& value : requirement.values) {
+                    mix(seed, value);
+                }
+            }
+        }
+    }
+    for (const Toleration& toleration : tolerations) {
+        mix(seed, toleration.key);
+    }
+    for (const HostPort& host_port : host_ports) {
+        mix(seed, static_cast<std::size_t>(host_port.port));
+    }
+    for (const std::string& feature : unsupported) {
+        mix(seed, feature);
+    }
+    return seed;
+}
+
+void NodeSpec::validate() const {
+    if (allocatable.gpus > most_gpus) {
+        throw std::invalid_argument("nvidia.com/gpu: " + std::to_string(allocatable.gpus) + " is more than " +
+                                    std::to_string(most_gpus));
+    }
+    if (!gpus.empty() && std::cmp_not_equal(gpus.size(), allocatable.gpus)) {
+        throw std::invalid_argument("gpus: " + std::to_string(gpus.size()) +
+                                    " are described, nvidia.com/gpu is " + std::to_string(allocatable.gpus));
+    }
+    for (const GpuSpec& gpu : gpus) {
+        std::vector<mig::Placement> placements;
+        for (const InstanceSpec& instance : gpu.instances) {
+            placements.push_back(instance.placement);
+        }
+        if (!placements.empty() && (gpu.model == nullptr || !gpu.mig || !gpu.model->of(placements))) {
+            throw std::invalid_argument("gpus: the instances on one of them cannot be together there");
+        }
+    }
+    for (const Taint& taint : taints) {
+        if (taint.effect == Effect::any) {
+            throw std::invalid_argument("taint " + taint.key + ": an effect is missing");
+        }
+    }
+}
+
+}  // namespace nos

@@ -1,0 +1,120 @@
+// What Pods ask for and what nodes offer: immutable values, equal by content.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "selector.h"
+#include "states.h"
+
+namespace nos {
+
+// The resources that every node has and nearly every Pod asks for; all others are "extended".
+enum class Basic : std::uint8_t { cpu, memory, ephemeral_storage };
+inline constexpr std::size_t basic_count = 3;
+inline constexpr std::array<std::string_view, basic_count> basic_names = {"cpu", "memory",
+                                                                          "ephemeral-storage"};
+
+inline constexpr std::string_view gpu_resource = "nvidia.com/gpu";
+inline constexpr std::string_view mig_prefix = "nvidia.com/mig-";  // and the profile, its + as a dot
+inline constexpr std::string_view pods_resource = "pods";
+inline constexpr std::int32_t whole_gpu = 1000;    // milli-GPU
+inline constexpr std::int64_t most_gpus = 65'535;  // on one node
+inline constexpr std::int64_t most_of_anything = 1LL
+                                                 << 50;  // so that the sum over a node's Pods cannot overflow
+
+using Amounts = std::vector<std::pair<std::string, std::int64_t>>;  // sorted by name, names unique
+
+// Quantities by resource, split as the ledger keeps them.
+struct Quantities {
+    std::array<std::int64_t, basic_count> basic{};  // cpu in milli-CPU, the others in bytes
+    std::int64_t pods = 0;
+    std::int64_t gpus = 0;
+    Amounts extended;
+
+    // Throws std::invalid_argument on a negative, absurd or repeated one.
+    explicit Quantities(const Amounts& amounts);
+    Quantities() = default;
+    bool operator==(const Quantities&) const = default;
+};
+
+struct HostPort {
+    std::int32_t port = 0;
+    std::string protocol = "TCP";
+    std::string address = "0.0.0.0";
+
+    [[nodiscard]] bool conflicts(const HostPort& other) const;
+    auto operator<=>(const HostPort&) const = default;
+};
+
+// MIG instances of one profile that a Pod asks for.
+struct ProfileRequest {
+    std::string resource_suffix;  // what follows mig_prefix
+    std::int64_t count = 0;
+    std::size_t index = 0;  // among the extended requests above 0
+
+    bool operator==(const ProfileRequest&) const = default;
+};
+
+// Whether that is what a resource calls the profile: its + as a dot.
+bool names_profile(std::string_view resource_suffix, std::string_view profile);
+
+struct PodSpec {
+    Quantities requests;
+    std::vector<ProfileRequest> profiles;  // those among the requests
+    std::int32_t gpu_share_milli = 0;      // of one GPU; 0: whole GPUs, requests.gpus of them
+    Labels node_selector;
+    std::optional<std::vector<SelectorTerm>> affinity;  // required node affinity: an OR of terms
+    std::vector<Toleration> tolerations;
+    std::vector<HostPort> host_ports;
+    std::vector<std::string> unsupported;  // what nos does not handle yet: such a Pod waits
+
+    // GPU slots taken, and how much of each.
+    [[nodiscard]] std::int64_t gpu_slots() const { return gpu_share_milli > 0 ? 1 : requests.gpus; }
+    [[nodiscard]] std::int32_t gpu_slot_milli() const {
+        return gpu_share_milli > 0 ? gpu_share_milli : whole_gpu;
+    }
+    // Fills in profiles; throws std::invalid_argument when the parts do not go together.
+    void settle();
+    [[nodiscard]] std::size_t hash() const;
+    bool operator==(const PodSpec&) const = default;
+};
+
+// A MIG instance that exists.
+struct InstanceSpec {
+    mig::Placement placement;
+    bool ready = false;  // the kubelet hands it out
+    std::string pod;     // uid of who holds it
+
+    bool operator==(const InstanceSpec&) const = default;
+};
+
+// A GPU that nos cuts, as its node's agent sees it.
+struct GpuSpec {
+    std::shared_ptr<const mig::States> model;  // null: it cannot be cut
+    bool mig = false;                          // MIG mode is on
+    bool ready = false;                        // the kubelet hands it out whole
+    std::string pod;                           // uid of who holds it whole
+    std::vector<InstanceSpec> instances;
+
+    bool operator==(const GpuSpec&) const = default;
+};
+
+struct NodeSpec {
+    Quantities allocatable;
+    std::vector<GpuSpec> gpus;  // by slot, where nos cuts this node's; else empty
+    Labels labels;
+    std::vector<Taint> taints;
+    bool unschedulable = false;
+
+    void validate() const;
+    bool operator==(const NodeSpec&) const = default;
+};
+
+}  // namespace nos

@@ -1,0 +1,27 @@
+// Try, look, roll back: the one undo mechanism.
+#pragma once
+
+#include "cluster.h"
+
+namespace nos {
+
+// Records every assume and forget on the Cluster; undoes them, latest first, unless committed. One at a time
+// per Cluster (std::logic_error), and upserts and removals are refused while it is open.
+class Transaction {
+  public:
+    explicit Transaction(Cluster& cluster);
+    ~Transaction();
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+    Transaction(Transaction&&) = delete;
+    Transaction& operator=(Transaction&&) = delete;
+
+    void commit();
+    void rollback();
+
+  private:
+    Cluster& cluster_;
+    bool open_ = true;
+};
+
+}  // namespace nos

@@ -1,0 +1,65 @@
+// Where a Pod could run: the same verdicts as kube-scheduler's filter plugins.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "cluster.h"
+
+namespace nos {
+
+// Why a node was refused: a set of bits, empty when the Pod fits.
+class Verdict {
+  public:
+    // In kube-scheduler's order: it names the first of those before `pods`, and all of the rest.
+    enum Cause : std::uint8_t {
+        absent,
+        unschedulable,
+        taint,
+        affinity,
+        host_port,
+        pods,
+        cpu,
+        memory,
+        ephemeral_storage,
+        gpu,
+        extended,  // and one bit for each further extended request of the spec
+    };
+    static constexpr std::uint8_t bits = 32;
+
+    void add(Cause cause) { causes_ |= 1U << cause; }
+    void add_extended(std::size_t index) {
+        causes_ |= 1U << (extended + (index < bits - extended ? index : bits - extended - 1U));
+    }
+    void add(Verdict other) { causes_ |= other.causes_; }
+
+    [[nodiscard]] bool fits() const { return causes_ == 0; }
+    [[nodiscard]] bool has(std::uint8_t cause) const { return (causes_ >> cause & 1U) != 0; }
+    [[nodiscard]] bool only_room() const { return (causes_ & ((1U << pods) - 1U)) == 0; }
+
+  private:
+    std::uint32_t causes_ = 0;
+};
+
+// What depends on specs alone: unschedulable, taints, node selector and affinity.
+Verdict match_spec(const PodSpec& pod, const NodeSpec& node, std::string_view node_name);
+
+// What depends on the Pods there: ports and room. `extended` are the spec's extended requests.
+Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const Node& node);
+
+// Both; `absent` for a node that is gone.
+Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id);
+
+// The whole GPUs that the Pod would take on the node: those that are handed out whole already before those
+// that would have to be merged, lowest first.
+Slots whole_slots(const PodSpec& pod, const Node& node);
+
+// Where its MIG instances would go beside them, cheapest first; nothing when they do not fit. No cost: any
+// place will do.
+std::optional<Fit> place_profiles(const PodSpec& pod, const Node& node, const CostOf& cost_of);
+
+// The first taint that keeps the Pod off, null when there is none.
+const Taint* untolerated_taint(const PodSpec& pod, const NodeSpec& node);
+
+}  // namespace nos

@@ -1,0 +1,13 @@
+// Who goes first.
+#pragma once
+
+#include <vector>
+
+#include "cluster.h"
+
+namespace nos {
+
+// The waiting Pods: highest priority first, then earliest arrival, then uid.
+std::vector<PodId> order(const Cluster& cluster);
+
+}  // namespace nos

@@ -1,0 +1,341 @@
+#include "reason.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
+namespace nos {
+
+namespace {
+
+constexpr std::array<std::string_view, 12> code_names = {
+    "Unsupported",        "NoNodes",
+    "Unschedulable",      "Taint",
+    "NodeAffinity",       "HostPort",
+    "TooManyPods",        "InsufficientCpu",
+    "InsufficientMemory", "InsufficientStorage",
+    "InsufficientGpu",    "InsufficientResource",
+};
+
+ReasonCode code_of(std::uint8_t cause) {
+    constexpr std::array<ReasonCode, Verdict::extended> codes = {
+        ReasonCode::no_nodes,         ReasonCode::unschedulable,       ReasonCode::taint,
+        ReasonCode::node_affinity,    ReasonCode::host_port,           ReasonCode::too_many_pods,
+        ReasonCode::insufficient_cpu, ReasonCode::insufficient_memory, ReasonCode::insufficient_storage,
+        ReasonCode::insufficient_gpu,
+    };
+    return cause < Verdict::extended ? codes.at(cause) : ReasonCode::insufficient_resource;
+}
+
+// 1500m for cpu, 12Gi for bytes, plain otherwise.
+std::string amount_text(std::string_view resource, std::int64_t amount) {
+    if (resource == "cpu") {
+        return amount % 1000 == 0 ? std::to_string(amount / 1000) : std::to_string(amount) + "m";
+    }
+    if (resource != "memory" && resource != "ephemeral-storage") {
+        return std::to_string(amount);
+    }
+    constexpr std::array<std::pair<std::string_view, std::int64_t>, 3> units = {
+        {{"Gi", 1LL << 30}, {"Mi", 1LL << 20}, {"Ki", 1LL << 10}}};
+    for (const auto& [unit, size] : units) {
+        if (amount >= size) {  // rounded up: what is said to be lacking must be enough
+            return std::to_string((amount + size - 1) / size) + std::string{unit};
+        }
+    }
+    return std::to_string(amount);
+}
+
+// One quantity that a Pod asks for, against a node.
+struct Need {
+    std::string_view resource;
+    std::int64_t wanted = 0;
+    std::int64_t free = 0;
+    std::int64_t allocatable = 0;
+};
+
+// Visits everything that the Pod asks for, always in the same order.
+template <class Visit>
+void each_need(const Cluster& cluster, const InternedSpec& interned, const Node& node, Visit visit) {
+    const PodSpec& spec = *interned.spec;
+    for (std::size_t i = 0; i < basic_count; ++i) {
+        if (spec.requests.basic[i] > 0) {
+            visit(Need{basic_names[i], spec.requests.basic[i], node.free(static_cast<Basic>(i)),
+                       node.spec->allocatable.basic[i]});
+        }
+    }
+    if (spec.requests.gpus > 0) {
+        visit(Need{gpu_resource, spec.requests.gpus, node.gpu_free_whole - node.gpu_excess,
+                   node.spec->allocatable.gpus});
+    }
+    if (spec.gpu_share_milli > 0) {
+        const auto* const fullest = std::ranges::max_element(node.gpu_free);
+        visit(Need{"milli-GPU on one GPU", spec.gpu_share_milli,
+                   fullest == node.gpu_free.end() || node.gpu_excess > 0 ? 0 : *fullest,
+                   node.gpu_free.empty() ? 0 : whole_gpu});
+    }
+    for (std::size_t index = 0; index < interned.extended.size(); ++index) {
+        const auto& [resource, wanted] = interned.extended[index];
+        const auto profile = std::ranges::find(spec.profiles, index, &ProfileRequest::index);
+        if (profile != spec.profiles.end() && !node.cuts.empty()) {
+            visit(Need{cluster.name(resource), wanted,
+                       node.mig_excess > 0 ? 0 : profile_room(*profile, *node.spec, node.cuts),
+                       profile_capacity(*profile, *node.spec)});
+            continue;
+        }
+        const auto found = std::ranges::lower_bound(node.extended, resource, {}, &ExtendedUse::resource);
+        const bool has = found != node.extended.end() && found->resource == resource;
+        visit(Need{cluster.name(resource), wanted, has ? found->allocatable - found->requested : 0,
+                   has ? found->allocatable : 0});
+    }
+}
+
+class Explanation {
+  public:
+    Explanation(const Cluster& cluster, const InternedSpec& interned, const Table<NodeId, Verdict>& verdicts)
+        : cluster_{cluster}, interned_{interned}, verdicts_{verdicts} {}
+
+    Reason give() {
+        count();
+        Reason reason;
+        if (cluster_.node_count() == 0) {
+            reason.message = "0/0 nodes are available: the cluster has no node";
+            return reason;
+        }
+        reason.counts = texts();
+        reason.code = primary();
+        reason.message = "0/" + std::to_string(cluster_.node_count()) + " nodes are available:";
+        for (const auto& [text, nodes] : reason.counts) {
+            reason.message +=
+                (reason.message.ends_with(':') ? " " : ", ") + std::to_string(nodes) + " " + text;
+        }
+        reason.message += "." + nearest_fix();
+        return reason;
+    }
+
+  private:
+    template <class Visit>
+    void each_node(Visit visit) const {
+        for (std::size_t number = 0; number < verdicts_.size(); ++number) {
+            const NodeId id{number};
+            if (!verdicts_[id].has(Verdict::absent)) {
+                visit(id, verdicts_[id]);
+            }
+        }
+    }
+
+    // Of the causes before room only the first is counted, of room every one, as kube-scheduler does.
+    void count() {
+        each_node([&](NodeId id, Verdict verdict) {
+            for (std::uint8_t cause = Verdict::unschedulable; cause < Verdict::bits; ++cause) {
+                if (!verdict.has(cause)) {
+                    continue;
+                }
+                ++causes_.at(cause);
+                if (cause == Verdict::taint) {
+                    count_taint(untolerated_taint(*interned_.spec, *cluster_.node(id).spec));
+                }
+                if (cause < Verdict::pods) {
+                    return;
+                }
+            }
+        });
+    }
+
+    void count_taint(const Taint* taint) {
+        const auto same = [&](const auto& known) {
+            return known.first->key == taint->key && known.first->value == taint->value;
+        };
+        const auto known = std::ranges::find_if(taints_, same);
+        if (known == taints_.end()) {
+            taints_.emplace_back(taint, 1);
+        } else {
+            ++known->second;
+        }
+    }
+
+    [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> texts() const {
+        std::vector<std::pair<std::string, std::int64_t>> texts;
+        for (std::uint8_t cause = Verdict::unschedulable; cause < Verdict::bits; ++cause) {
+            if (cause == Verdict::taint) {
+                for (const auto& [taint, nodes] : taints_) {
+                    texts.emplace_back(
+                        "node(s) had untolerated taint {" + taint->key + ": " + taint->value + "}", nodes);
+                }
+            } else if (causes_.at(cause) > 0) {
+                texts.emplace_back(text_of(cause), causes_.at(cause));
+            }
+        }
+        std::ranges::stable_sort(texts, std::greater{}, [](const auto& entry) { return entry.second; });
+        return texts;
+    }
+
+    [[nodiscard]] std::string text_of(std::uint8_t cause) const {
+        switch (cause) {
+            case Verdict::unschedulable:
+                return "node(s) were unschedulable";
+            case Verdict::affinity:
+                return "node(s) didn't match Pod's node affinity/selector";
+            case Verdict::host_port:
+                return "node(s) didn't have free ports for the requested pod ports";
+            case Verdict::pods:
+                return "Too many pods";
+            case Verdict::cpu:
+            case Verdict::memory:
+            case Verdict::ephemeral_storage:
+                return "Insufficient " + std::string{basic_names.at(cause - std::size_t{Verdict::cpu})};
+            case Verdict::gpu:
+                return interned_.spec->gpu_share_milli > 0 ? "Insufficient milli-GPU on one GPU"
+                                                           : "Insufficient " + std::string{gpu_resource};
+            default:
+                return "Insufficient " + extended_name(cause - std::size_t{Verdict::extended});
+        }
+    }
+
+    [[nodiscard]] std::string extended_name(std::size_t index) const {
+        // Extended requests stand in the order of their names in both lists; zero requests are left out of
+        // one.
+        std::size_t position = 0;
+        for (const auto& [name, amount] : interned_.spec->requests.extended) {
+            if (amount > 0 && position++ == index) {
+                return name;
+            }
+        }
+        return "extended resources";
+    }
+
+    // Lack of room where the Pod may go is nearer to a fix than nodes where it may not.
+    [[nodiscard]] ReasonCode primary() const {
+        const auto most = [&](std::size_t first, std::size_t last) {
+            return static_cast<std::uint8_t>(
+                std::max_element(causes_.begin() + static_cast<std::ptrdiff_t>(first),
+                                 causes_.begin() + static_cast<std::ptrdiff_t>(last)) -
+                causes_.begin());
+        };
+        // Scarce things first among equals: GPU, then other extended resources, then the rest.
+        const std::uint8_t room = most(Verdict::pods, Verdict::bits);
+        if (causes_.at(Verdict::gpu) > 0 && causes_.at(Verdict::gpu) == causes_.at(room)) {
+            return ReasonCode::insufficient_gpu;
+        }
+        return causes_.at(room) > 0 ? code_of(room) : code_of(most(Verdict::unschedulable, Verdict::pods));
+    }
+
+    [[nodiscard]] std::string nearest_fix() const {
+        if (auto impossible = never_fits()) {
+            return *impossible;
+        }
+        if (auto closest = closest_node()) {
+            return *closest;
+        }
+        std::map<std::string, std::int64_t> single;  // the one thing that bars a node with room
+        each_node([&](NodeId id, Verdict verdict) {
+            const Node& node = cluster_.node(id);
+            if (!match_room(*interned_.spec, interned_.extended, node).fits()) {
+                return;
+            }
+            const bool cordoned = verdict.has(Verdict::unschedulable);
+            const bool tainted = verdict.has(Verdict::taint);
+            const bool apart = verdict.has(Verdict::affinity);
+            if (tainted && !cordoned && !apart) {
+                const Taint* taint = untolerated_taint(*interned_.spec, *node.spec);
+                ++single["Tolerating taint {" + taint->key + ": " + taint->value + "} opens"];
+            } else if (apart && !cordoned && !tainted) {
+                ++single["A wider node affinity/selector opens"];
+            } else if (cordoned && !apart) {
+                ++single["Uncordoning opens"];
+            }
+        });
+        const auto most =
+            std::ranges::max_element(single, {}, [](const auto& entry) { return entry.second; });
+        return most == single.end()
+                   ? ""
+                   : " " + most->first + " " + std::to_string(most->second) + " node(s) with room.";
+    }
+
+    // What is more than any matching node has even when it is empty.
+    [[nodiscard]] std::optional<std::string> never_fits() const {
+        std::vector<Need> largest;
+        each_node([&](NodeId id, Verdict verdict) {
+            if (!verdict.only_room()) {
+                return;
+            }
+            std::size_t index = 0;
+            each_need(cluster_, interned_, cluster_.node(id), [&](const Need& need) {
+                if (index == largest.size()) {
+                    largest.push_back(need);
+                }
+                largest[index].allocatable = std::max(largest[index].allocatable, need.allocatable);
+                ++index;
+            });
+        });
+        for (const Need& need : largest) {
+            if (need.wanted > need.allocatable) {
+                return " No node that it may use is large enough: it asks for " +
+                       text(need.wanted, need.resource) + ", the largest has " +
+                       amount_text(need.resource, need.allocatable) + ".";
+            }
+        }
+        return std::nullopt;
+    }
+
+    // The node whose largest relative lack is smallest, and what it lacks.
+    [[nodiscard]] std::optional<std::string> closest_node() const {
+        std::optional<NodeId> closest;
+        std::int64_t least = 0;
+        each_node([&](NodeId id, Verdict verdict) {
+            if (!verdict.only_room() || verdict.has(Verdict::pods)) {
+                return;
+            }
+            std::int64_t lack = 0;
+            each_need(cluster_, interned_, cluster_.node(id), [&](const Need& need) {
+                const std::int64_t missing = std::min(need.wanted - need.free, most_of_anything >> 10);
+                lack = std::max(lack, missing * 1000 / need.wanted);
+            });
+            if (!closest || lack < least) {
+                closest = id;
+                least = lack;
+            }
+        });
+        if (!closest) {
+            return std::nullopt;
+        }
+        std::string fix = " Closest is node " + std::string{cluster_.name(*closest)} + ", which lacks";
+        each_need(cluster_, interned_, cluster_.node(*closest), [&](const Need& need) {
+            if (need.wanted > need.free) {
+                fix +=
+                    (fix.ends_with("lacks") ? " " : " and ") + text(need.wanted - need.free, need.resource);
+            }
+        });
+        return fix + ".";
+    }
+
+    static std::string text(std::int64_t amount, std::string_view resource) {
+        return amount_text(resource, amount) + " " + std::string{resource};
+    }
+
+    const Cluster& cluster_;
+    const InternedSpec& interned_;
+    const Table<NodeId, Verdict>& verdicts_;
+    std::array<std::int64_t, Verdict::bits> causes_{};
+    std::vector<std::pair<const Taint*, std::int64_t>> taints_;  // and nodes, in order of first sight
+};
+
+}  // namespace
+
+std::string_view name(ReasonCode code) { return code_names.at(static_cast<std::size_t>(code)); }
+
+Reason unsupported(const PodSpec& pod) {
+    Reason reason{ReasonCode::unsupported, "nos does not handle", {}};
+    for (const std::string& feature : pod.unsupported) {
+        reason.message += (reason.counts.empty() ? " " : ", ") + feature;
+        reason.counts.emplace_back(feature, 0);
+    }
+    reason.message += " yet: remove it, or give the Pod another schedulerName.";
+    return reason;
+}
+
+Reason explain(const Cluster& cluster, const InternedSpec& spec, const Table<NodeId, Verdict>& verdicts) {
+    return Explanation{cluster, spec, verdicts}.give();
+}
+
+}  // namespace nos

@@ -1,0 +1,43 @@
+// Why a Pod was not bound.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cluster.h"
+#include "filter.h"
+
+namespace nos {
+
+enum class ReasonCode : std::uint8_t {
+    unsupported,    // the Pod uses what nos does not handle yet
+    no_nodes,       // the cluster has none
+    unschedulable,  // cordoned nodes stand in the way
+    taint,          // untolerated taints do
+    node_affinity,  // node selector or affinity do
+    host_port,      // a wanted host port is taken
+    too_many_pods,  // nodes hold as many Pods as they may
+    insufficient_cpu,
+    insufficient_memory,
+    insufficient_storage,  // ephemeral
+    insufficient_gpu,
+    insufficient_resource,  // an extended resource
+};
+
+std::string_view name(ReasonCode code);
+
+struct Reason {
+    ReasonCode code = ReasonCode::no_nodes;
+    std::string message;  // node counts as kube-scheduler's, then the nearest fix
+    std::vector<std::pair<std::string, std::int64_t>> counts;  // nodes per cause, most first
+};
+
+Reason unsupported(const PodSpec& pod);
+
+// For a Pod that fits nowhere, from the verdicts on all nodes.
+Reason explain(const Cluster& cluster, const InternedSpec& spec, const Table<NodeId, Verdict>& verdicts);
+
+}  // namespace nos

@@ -1,0 +1,123 @@
+#include "scheduler.h"
+
+#include <algorithm>
+
+#include "order.h"
+#include "transaction.h"
+
+namespace nos {
+
+namespace {
+
+// Nodes ranked over all specs, at most: about 30 bytes each.
+constexpr std::size_t most_ranked_nodes = 4'000'000;
+
+}  // namespace
+
+std::optional<Bind> Scheduler::place(PodId id) {
+    scorer_.learn(cluster_);
+    const SpecId spec_id = cluster_.pod(id).spec;
+    const InternedSpec& interned = cluster_.spec(spec_id);
+    if (!interned.spec->unsupported.empty()) {
+        return std::nullopt;
+    }
+    Ranking& ranking = known_of(spec_id).ranking;
+    ranking.refresh(cluster_, scorer_, interned);
+    const auto node = ranking.best();
+    if (!node) {
+        return std::nullopt;
+    }
+    auto [gpus, instances] = scorer_.allocate(*interned.spec, cluster_.node(*node));
+    Bind bind{id, *node, std::move(gpus), std::move(instances)};
+    cluster_.assume(id, bind.node, bind.gpus, bind.instances);
+    return bind;
+}
+
+Outcome Scheduler::schedule() {
+    Outcome outcome;
+    Transaction transaction{cluster_};
+    std::vector<PodId> left;
+    for (const PodId id : order(cluster_)) {
+        if (auto bind = place(id)) {
+            outcome.binds.push_back(std::move(*bind));
+        } else {
+            left.push_back(id);
+        }
+    }
+    for (const PodId id : left) {
+        outcome.waiting.push_back({id, reason_for(cluster_.pod(id).spec)});
+    }
+    transaction.commit();
+    return outcome;
+}
+
+Scheduler::Known& Scheduler::known_of(SpecId spec) {
+    if (spec.value() >= known_.size()) {
+        known_.resize(cluster_.spec_bound());
+    }
+    Known& known = known_[spec];
+    if (known.ranking.size() == 0) {
+        drop_oldest_rankings();
+    }
+    known.last_used = ++uses_;
+    return known;
+}
+
+std::shared_ptr<Reason> Scheduler::reason_for(SpecId spec) {
+    const InternedSpec& interned = cluster_.spec(spec);
+    Known& known = known_of(spec);
+    const bool supported = interned.spec->unsupported.empty();
+    if (supported) {
+        known.ranking.refresh(cluster_, scorer_, interned);
+    }
+    if (known.reason == nullptr || known.reason_spec != interned.spec ||
+        known.reason_cursor != known.ranking.cursor()) {
+        known.reason = std::make_shared<Reason>(
+            supported ? explain(cluster_, interned, known.ranking.verdicts()) : unsupported(*interned.spec));
+        known.reason_spec = interned.spec;
+        known.reason_cursor = known.ranking.cursor();
+    }
+    return known.reason;
+}
+
+std::vector<NodeId> Scheduler::feasible(const PodSpec& spec) const {
+    std::vector<NodeId> nodes;
+    if (!spec.unsupported.empty()) {
+        return nodes;
+    }
+    const ExtendedRequests extended = cluster_.resolve(spec);
+    for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
+        if (match(cluster_, spec, extended, NodeId{number}).fits()) {
+            nodes.emplace_back(number);
+        }
+    }
+    return nodes;
+}
+
+std::int64_t Scheduler::fragmented_milli() {
+    scorer_.learn(cluster_);
+    std::int64_t sum = 0;
+    for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
+        sum += scorer_.fragmented_milli(cluster_.node(NodeId{number}));
+    }
+    return sum;
+}
+
+void Scheduler::drop_oldest_rankings() {
+    const std::size_t most = most_ranked_nodes / std::max<std::size_t>(1, cluster_.node_bound());
+    std::vector<SpecId> ranked;
+    for (std::size_t number = 0; number < known_.size(); ++number) {
+        if (known_[SpecId{number}].ranking.size() > 0) {
+            ranked.emplace_back(number);
+        }
+    }
+    if (ranked.size() <= most) {
+        return;
+    }
+    std::ranges::sort(ranked, {}, [&](SpecId id) { return known_[id].last_used; });
+    for (std::size_t i = 0; i < ranked.size() - most / 2; ++i) {
+        known_[ranked[i]] = {};
+    }
+}
+
+}  // namespace nos

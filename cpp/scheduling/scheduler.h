@@ -1,0 +1,71 @@
+// One cycle: order, filter, score, allocate, assume; a Reason for who is left.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cluster.h"
+#include "policy.h"
+#include "ranking.h"
+#include "reason.h"
+#include "score.h"
+
+namespace nos {
+
+// Decision: this Pod goes to this node, on these GPU slots.
+struct Bind {
+    PodId pod;
+    NodeId node;
+    Slots gpus;
+    Instances instances;
+};
+
+struct Waiting {
+    PodId pod;
+    std::shared_ptr<Reason> reason;  // equal Pods share one
+};
+
+struct Outcome {
+    std::vector<Bind> binds;  // every one is assumed in the Cluster
+    std::vector<Waiting> waiting;
+};
+
+// Decides on one Cluster, which must outlive it. Between cycles it keeps only what saves work in the next
+// one.
+class Scheduler {
+  public:
+    Scheduler(Cluster& cluster, Policy policy) : cluster_{cluster}, scorer_{policy} {}
+
+    // Places one waiting Pod if it fits; its Bind is assumed in the Cluster.
+    std::optional<Bind> place(PodId id);
+    // Places every waiting Pod that fits, in order. All or nothing: an exception leaves the Cluster as it
+    // was.
+    Outcome schedule();
+    // The nodes where such a Pod would fit now.
+    [[nodiscard]] std::vector<NodeId> feasible(const PodSpec& spec) const;
+    // Of the free GPU, what will probably never be handed out to the demand seen here, in milli-GPU.
+    [[nodiscard]] std::int64_t fragmented_milli();
+
+  private:
+    // What is known about one spec.
+    struct Known {
+        Ranking ranking;
+        std::shared_ptr<Reason> reason;
+        std::shared_ptr<const PodSpec> reason_spec;  // whose reason it is
+        std::uint64_t reason_cursor = 0;             // of the ranking it was drawn from
+        std::uint64_t last_used = 0;
+    };
+
+    Known& known_of(SpecId spec);
+    std::shared_ptr<Reason> reason_for(SpecId spec);
+    void drop_oldest_rankings();
+
+    Cluster& cluster_;
+    Scorer scorer_;
+    Table<SpecId, Known> known_;
+    std::uint64_t uses_ = 0;
+};
+
+}  // namespace nos

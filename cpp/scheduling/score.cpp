@@ -1,0 +1,121 @@
+#include "score.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "filter.h"
+
+namespace nos {
+
+namespace {
+
+constexpr std::int64_t tie_range = 1LL << 27;  // above the free milli-GPU of any node
+
+// The published best fit (the baseline of the FGD paper): the least CPU and GPU left over, each as a part of
+// the largest node's, 128 CPUs and 8 GPUs, in steps of one hundredth.
+std::int64_t best_fit(const PodSpec& pod, const Node& node) {
+    const std::int64_t cpu_left =
+        node.free(Basic::cpu) - pod.requests.basic[static_cast<std::size_t>(Basic::cpu)];
+    const std::int64_t gpu_left = node.gpu_free_milli - pod.gpu_slots() * pod.gpu_slot_milli();
+    constexpr std::int64_t most_cpu = 128'000;
+    constexpr std::int64_t most_gpu = 8'000;
+    return (50 * cpu_left + 50 * gpu_left * (most_cpu / most_gpu) + most_cpu - 1) / most_cpu;
+}
+
+}  // namespace
+
+void Scorer::learn(const Cluster& cluster) {
+    const Demand& demand = cluster.demand();
+    // The nos score also tells how fragmented a cluster is, whatever the policy.
+    const bool worths_moved = expected_fill_.learn(demand);
+    const bool moved = policy_.score == Score::fgd ? fgd_.learn(demand) : worths_moved;
+    if (moved && (policy_.score == Score::nos || policy_.score == Score::fgd)) {
+        ++epoch_;
+    }
+    if (!cluster.model_rooms().empty() && doors_.learn(cluster)) {
+        ++epoch_;
+    }
+}
+
+std::int64_t Scorer::cost(const PodSpec& pod, const Node& node) {
+    if (!pod.profiles.empty() && !node.cuts.empty()) {
+        const auto fit = cut(pod, node);
+        return fit ? fit->cost : std::numeric_limits<std::int64_t>::max() - 1;
+    }
+    switch (policy_.score) {
+        case Score::nos:
+            // Of equal losses, where the least GPU is free: one node is filled before the next.
+            // And of those, where no GPU could be cut for others.
+            return expected_fill_.loss(pod, node) * tie_range + node.gpu_free_milli +
+                   (node.cuts.empty() ? 0 : tie_range / 2);
+        case Score::fgd:
+            return fgd_.cost(pod, node);
+        case Score::best_fit:
+            return best_fit(pod, node);
+        case Score::first_fit:
+            break;
+    }
+    return 0;
+}
+
+// Where the fewest doors close; then where nothing has to be recut; then the fullest GPU.
+std::optional<Fit> Scorer::cut(const PodSpec& pod, const Node& node) const {
+    const auto cost = [&](Held held, mig::StateId before, mig::StateId after) {
+        const GpuSpec& gpu = node.spec->gpus[held.gpu];
+        const mig::States& model = *gpu.model;
+        std::int64_t recut = gpu.mig ? 1 : 3;
+        for (const InstanceSpec& instance : gpu.instances) {
+            if (instance.placement == held.placement) {
+                recut = 0;
+                break;
+            }
+            if ((model.mask(instance.placement) & model.mask(held.placement)) != 0) {
+                recut = 2;
+            }
+        }
+        return (doors_.loss(model, before, after) << 8U) + (recut << 5U) + model.free_units(after);
+    };
+    return place_profiles(pod, node, cost);
+}
+
+std::pair<Slots, Instances> Scorer::allocate(const PodSpec& pod, const Node& node) const {
+    std::pair<Slots, Instances> taken;
+    if (pod.gpu_share_milli > 0) {
+        taken.first = {slot_for_share(pod, node)};
+    } else {
+        taken.first = whole_slots(pod, node);
+    }
+    if (!pod.profiles.empty() && !node.cuts.empty()) {
+        taken.second = cut(pod, node).value().instances;
+    }
+    return taken;
+}
+
+std::uint16_t Scorer::slot_for_share(const PodSpec& pod, const Node& node) const {
+    switch (policy_.score) {
+        case Score::nos:
+            return expected_fill_.slot_for_share(pod.gpu_share_milli, node);
+        case Score::fgd:
+            return fgd_.slot_for_share(pod, node);
+        case Score::best_fit:
+        case Score::first_fit:
+            break;
+    }
+    std::uint16_t best = 0;
+    std::int32_t least = whole_gpu + 1;
+    for (std::size_t slot = 0; slot < node.gpu_free.size(); ++slot) {
+        const std::int32_t free = node.gpu_free[slot];
+        if (free >= pod.gpu_share_milli && free < least) {
+            best = static_cast<std::uint16_t>(slot);
+            least = policy_.score == Score::first_fit ? 0 : free;  // the first one that fits, or the fullest
+        }
+    }
+    return best;
+}
+
+std::int64_t Scorer::fragmented_milli(const Node& node) {
+    return node.present() ? node.gpu_free_milli - expected_fill_.worth(node) / ExpectedFill::milli_units : 0;
+}
+
+}  // namespace nos

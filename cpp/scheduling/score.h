@@ -1,0 +1,43 @@
+// Which of the nodes where a Pod fits, and which GPUs there: one face for the scores of a Policy.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "cluster.h"
+#include "doors.h"
+#include "expected_fill.h"
+#include "fgd.h"
+#include "policy.h"
+
+namespace nos {
+
+class Scorer {
+  public:
+    explicit Scorer(Policy policy) : policy_{policy} {}
+
+    // Follows the demand; changes epoch() when costs must be computed anew.
+    void learn(const Cluster& cluster);
+    [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+
+    // What placing the Pod there costs; lower is better, and of equal ones the first node is taken. Only for
+    // nodes where it fits.
+    [[nodiscard]] std::int64_t cost(const PodSpec& pod, const Node& node);
+    // The GPU slots and MIG instances that it takes there.
+    [[nodiscard]] std::pair<Slots, Instances> allocate(const PodSpec& pod, const Node& node) const;
+    // The free GPU of a node that it will probably never hand out, in milli-GPU.
+    [[nodiscard]] std::int64_t fragmented_milli(const Node& node);
+
+  private:
+    [[nodiscard]] std::uint16_t slot_for_share(const PodSpec& pod, const Node& node) const;
+    [[nodiscard]] std::optional<Fit> cut(const PodSpec& pod, const Node& node) const;
+
+    Policy policy_;
+    ExpectedFill expected_fill_;
+    Fgd fgd_;
+    Doors doors_;
+    std::uint64_t epoch_ = 1;
+};
+
+}  // namespace nos

@@ -1,0 +1,373 @@
+"""The native core: the ledger of the cluster and the scheduler that works on it.
+
+Units: cpu in milli-CPU; memory and ephemeral storage in bytes; every other resource in its own whole units;
+a share of one GPU in milli-GPU. Absurd or negative quantities, unknown operators and duplicate names raise ValueError.
+Nothing here reads a clock, starts a thread or does I/O: the same calls give the same answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self, final
+
+class ClusterBusy(RuntimeError):  # noqa: N818
+    """A Cluster was entered from a second thread while a call on it was running."""
+
+@final
+class Requirement:
+    """One node selector requirement; operator is In, NotIn, Exists, DoesNotExist, Gt or Lt."""
+
+    def __init__(self, key: str, operator: str, values: Sequence[str] = ()) -> None: ...
+
+@final
+class SelectorTerm:
+    """Requirements that must all hold: on a node's labels, and on its fields (metadata.name only)."""
+
+    def __init__(self, expressions: Sequence[Requirement] = (), fields: Sequence[Requirement] = ()) -> None: ...
+
+@final
+class Taint:
+    """A node's taint; effect is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    def __init__(self, key: str, value: str = "", effect: str = "NoSchedule") -> None: ...
+
+@final
+class Toleration:
+    """As in a Pod: operator is Equal or Exists (an empty one means Equal); an empty key or effect matches all."""
+
+    def __init__(self, key: str = "", operator: str = "Equal", value: str = "", effect: str = "") -> None: ...
+
+@final
+class HostPort:
+    """A port that a Pod takes on its node; the addresses 0.0.0.0 and "" overlap every other one."""
+
+    def __init__(self, port: int, protocol: str = "TCP", address: str = "0.0.0.0") -> None: ...
+
+@final
+class GpuProfile:
+    """One way to cut an instance from a GPU: `size` placement units from one of `starts` on. engines: how many of the
+    model's engines it has for itself."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        size: int,
+        starts: Sequence[int],
+        compute_slices: int,
+        max_instances: int,
+        memory_mib: int = 0,
+        engines: Mapping[str, int] = ...,
+    ) -> None: ...
+
+_Placement = tuple[str, int]  # a profile's name and its start unit
+
+@final
+class GpuModel:
+    """What a GPU model can be cut into. Instances do not overlap; of each profile there are at most max_instances;
+    compute slices and engines add up to no more than the model's. 1 to 16 units. ValueError for other models."""
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        units: int,
+        compute_slices: int,
+        engines: Mapping[str, int] = ...,
+        profiles: Sequence[GpuProfile],
+    ) -> None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def units(self) -> int: ...
+    def geometries(self, *, maximal: bool = False) -> list[dict[str, int]]:
+        """Instances per profile, for all sets that fit; maximal: those to which no instance could be added, wherever
+        the others lie."""
+    def room(self, instances: Sequence[_Placement]) -> dict[str, int]:
+        """How many of each profile would fit beside these if no other came. ValueError when they cannot be together."""
+
+@final
+class Plan:
+    """How to recut one GPU. placed and unplaced name what was wanted by its index."""
+
+    @property
+    def destroy(self) -> list[_Placement]: ...
+    @property
+    def create(self) -> list[_Placement]: ...
+    @property
+    def placed(self) -> list[tuple[int, _Placement]]: ...
+    @property
+    def unplaced(self) -> list[tuple[int, str]]:
+        """With the reason."""
+
+def repartition(
+    model: GpuModel, *, used: Sequence[_Placement], free: Sequence[_Placement], wanted: Sequence[str]
+) -> Plan:
+    """The plan that serves the most units of what is wanted; of those, the most instances; then the fewest destroyed
+    and created; then the one that leaves the most room. Exact. Used instances stay. ValueError for an unknown profile
+    or start, or when used and free cannot be together."""
+
+@final
+class PackedGpu:
+    """A GPU and what runs on it; free instances are not named, since they may be destroyed at no cost."""
+
+    def __init__(
+        self, model: GpuModel, *, fixed: Sequence[_Placement] = ..., movable: Sequence[_Placement] = ...
+    ) -> None: ...
+
+_Spot = tuple[int, str, int]  # a GPU's index, a profile's name and its start unit
+
+@final
+class Repack:
+    """What moves where so that what is wanted fits."""
+
+    @property
+    def moves(self) -> list[tuple[_Spot, _Spot]]:
+        """From and to. All that leave do so before any arrives."""
+    @property
+    def placed(self) -> list[tuple[int, _Spot]]: ...
+    @property
+    def unplaced(self) -> list[tuple[int, str]]:
+        """With the reason."""
+    @property
+    def exact(self) -> bool:
+        """False when the search was cut short: fewer moves, or more placed, may be possible."""
+
+def repack(gpus: Sequence[PackedGpu], wanted: Sequence[str], *, most_steps: int = 200_000) -> Repack:
+    """Serves the wishes in order, each if it fits beside those before it, with the fewest moves. An instance moves at
+    most once, to a profile of the same name. ValueError when what is on a GPU cannot be together."""
+
+@final
+class PodSpec:
+    """What a Pod asks for: an immutable value, equal and hashable by content.
+
+    requests: effective requests by resource name ("cpu" in milli, others in base units; the "pods" slot is implied).
+    gpu_share_milli: 1..999 asks for that share of one GPU instead of whole ones in requests["nvidia.com/gpu"].
+    affinity: required node affinity, an OR of terms; None when there is none; an empty list matches no node.
+    unsupported: what the Pod uses that nos does not handle; such a Pod waits with a Reason that names it.
+    """
+
+    def __init__(
+        self,
+        requests: Mapping[str, int],
+        *,
+        gpu_share_milli: int = 0,
+        node_selector: Mapping[str, str] = ...,
+        affinity: Sequence[SelectorTerm] | None = None,
+        tolerations: Sequence[Toleration] = (),
+        host_ports: Sequence[HostPort] = (),
+        unsupported: Sequence[str] = (),
+    ) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class GpuSpec:
+    """A GPU that nos cuts, as its node's agent sees it: its model (None: it cannot be cut), whether MIG mode is on,
+    whether the kubelet hands it out whole and to which Pod (uid), and its instances, each with its profile, start,
+    whether the kubelet hands it out, and the uid of the Pod that holds it."""
+
+    def __init__(
+        self,
+        model: GpuModel | None,
+        *,
+        mig: bool = False,
+        ready: bool = False,
+        pod: str = "",
+        instances: Sequence[tuple[str, int, bool, str]] = ...,
+    ) -> None: ...
+
+_Held = tuple[int, str, int]  # GPU slot, profile, start unit
+
+@final
+class NodeSpec:
+    """What a node offers. allocatable["nvidia.com/gpu"] is its number of GPUs (at most 65,535).
+
+    gpus: one per slot where nos cuts them. Then requests for nvidia.com/mig-* are met by geometry, whatever exists now,
+    and what allocatable says of them is not looked at. ValueError when instances cannot be together.
+    """
+
+    def __init__(
+        self,
+        allocatable: Mapping[str, int],
+        *,
+        labels: Mapping[str, str] = ...,
+        taints: Sequence[Taint] = (),
+        unschedulable: bool = False,
+        gpus: Sequence[GpuSpec] = ...,
+    ) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class NodeState:
+    """A node as the ledger has it now; a copy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def present(self) -> bool:
+        """False while Pods are on record for a node that is gone or was not seen yet."""
+    @property
+    def pods(self) -> int: ...
+    @property
+    def allocatable(self) -> dict[str, int]: ...
+    @property
+    def requested(self) -> dict[str, int]: ...
+    @property
+    def gpu_free_milli(self) -> list[int]:
+        """Per GPU slot, what is free of its 1000."""
+
+@final
+class PodState:
+    """A Pod as the ledger has it now; a copy."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def phase(self) -> str:
+        """waiting, assumed (decided, not confirmed by the API server) or bound."""
+    @property
+    def node(self) -> str: ...
+    @property
+    def gpus(self) -> list[int]: ...
+    @property
+    def instances(self) -> list[_Held]: ...
+    @property
+    def ready(self) -> bool:
+        """Whether what it holds exists and can be handed to it. At once where nos does not cut the GPUs."""
+    @property
+    def priority(self) -> int: ...
+
+@final
+class Transaction:
+    """Records every assume and forget on its Cluster until commit; undoes them at the end without one.
+
+    A context manager. One at a time per Cluster; upserts and removals are refused (RuntimeError) while it is open.
+    """
+
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+@final
+class Cluster:
+    """The ledger: nodes, their GPUs and the Pods, with every sum kept up to date. copy() is cheap and independent."""
+
+    def __init__(self) -> None: ...
+    def copy(self) -> Cluster:
+        """An independent ledger. Raises RuntimeError while a transaction is open."""
+    def upsert_node(self, name: str, spec: NodeSpec) -> None: ...
+    def remove_node(self, name: str) -> bool:
+        """False when there was none. Its Pods stay on record until they are removed or the node returns."""
+    def upsert_pod(
+        self,
+        uid: str,
+        spec: PodSpec,
+        *,
+        priority: int = 0,
+        arrival: int = 0,
+        node: str = "",
+        gpus: Sequence[int] = (),
+        instances: Sequence[_Held] = ...,
+    ) -> None:
+        """Record a Pod: waiting for nos when node is empty, else bound there (the node may not be known yet).
+
+        arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
+        it holds where that is known; a node's GpuSpecs know better. An assumed or bound Pod that is upserted without a
+        node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
+        """
+    def remove_pod(self, uid: str) -> bool: ...
+    def assume(self, uid: str, node: str, gpus: Sequence[int] = (), instances: Sequence[_Held] = ...) -> None:
+        """Count a waiting Pod on a node before the API server knows. KeyError for unknown names, ValueError when it
+        is not waiting, a GPU slot is not free enough, or its instances do not fit or are not those it asks for."""
+    def forget(self, uid: str) -> bool:
+        """Return an assumed Pod to the waiting ones; False when it is not assumed."""
+    def expect(self, spec: PodSpec, pods: int = 1) -> None:
+        """Count Pods as if they had arrived: a demand known in advance. The scores nos and fgd learn from arrivals."""
+    def transaction(self) -> Transaction: ...
+    def node(self, name: str) -> NodeState:
+        """KeyError when unknown."""
+    def nodes(self) -> list[NodeState]: ...
+    def targets(self, name: str) -> list[tuple[bool, list[_Placement]]]:
+        """What the node's GPUs are to become, by slot: MIG mode, and the instances to have. All that Pods hold is among
+        them, and of the free ones those that do not stand in the way. Empty where nos does not cut. KeyError when
+        unknown."""
+    def pod(self, uid: str) -> PodState:
+        """KeyError when unknown."""
+    def __contains__(self, uid: str) -> bool: ...
+    @property
+    def node_count(self) -> int: ...
+    @property
+    def pod_count(self) -> int: ...
+    @property
+    def waiting_count(self) -> int: ...
+    @property
+    def gpu_capacity_milli(self) -> int: ...
+    @property
+    def gpu_used_milli(self) -> int: ...
+    def check(self) -> None:
+        """Recompute every sum from scratch; AssertionError names the first that differs."""
+
+@final
+class Policy:
+    """How nodes are chosen. score: nos, fgd, best-fit or first-fit."""
+
+    def __init__(self, score: str = "nos") -> None: ...
+    @property
+    def score(self) -> str: ...
+
+@final
+class Bind:
+    """Decision: this Pod goes to this node, on these GPU slots and MIG instances."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def gpus(self) -> list[int]: ...
+    @property
+    def instances(self) -> list[_Held]: ...
+    @property
+    def ready(self) -> bool:
+        """False: the node's GPUs have to be cut first, see Cluster.targets."""
+
+@final
+class Reason:
+    """Why a Pod was not bound. Equal Pods of one cycle share one object."""
+
+    @property
+    def code(self) -> str:
+        """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
+        HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientGpu, InsufficientResource."""
+    @property
+    def message(self) -> str:
+        """For people: node counts as kube-scheduler gives them, then the nearest fix."""
+    @property
+    def counts(self) -> dict[str, int]:
+        """Nodes per cause; a node that lacks two things counts under both."""
+
+@final
+class Outcome:
+    """What one cycle decided. Every Bind is already assumed in the Cluster."""
+
+    @property
+    def binds(self) -> list[Bind]: ...
+    @property
+    def waiting(self) -> list[tuple[str, Reason]]: ...
+
+@final
+class Scheduler:
+    """Decides on one Cluster, and remembers what it scored there so that equal Pods and unchanged nodes are not
+    scored twice. A what-if is a Scheduler on a copy."""
+
+    def __init__(self, cluster: Cluster, policy: Policy = ...) -> None: ...
+    def schedule(self) -> Outcome:
+        """Place every waiting Pod that fits, highest priority first, then earliest arrival, then uid. Releases the
+        GIL; the Cluster refuses entry from other threads (ClusterBusy) meanwhile."""
+    def place(self, uid: str) -> Bind | None:
+        """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
+        wait."""
+    def feasible(self, spec: PodSpec) -> list[str]:
+        """Names of the nodes where such a Pod would fit now, in node order; changes nothing."""
+    def fragmentation_ratio(self) -> float:
+        """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all."""
