@@ -1,0 +1,46 @@
+"""The loop: events in, schedule, decisions out.
+
+The watches fill the ledger. When something happened that may let a Pod run, the batching window lets what comes with it
+come too; then the core decides on all that waits, in a thread and with the GIL released, while the event loop goes on
+reading and writing. What it decided is already assumed in the ledger and goes to the binder, by way of the cutter where
+a GPU has to be cut first; why the others wait goes to the reporter. A Binding that fails is taken back by the binder
+(`Ledger.defer`), which is news, and the loop goes on.
+"""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from nos import _core
+from nos.controller.binder import Binder
+from nos.controller.cutting import Cutter
+from nos.controller.ledger import Ledger
+from nos.controller.report import Reporter
+
+_log = logging.getLogger(__name__)
+_PATIENCE_S = 5.0  # how long news that is probably an echo may wait for a cycle
+
+
+async def run(
+    ledger: Ledger, scheduler: _core.Scheduler, binder: Binder, cutter: Cutter, reporter: Reporter, window: float
+) -> None:
+    """Schedule until cancelled. The watches must have synced: deciding on half a cluster would overcommit the rest."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, "schedule") as thread:
+        while True:
+            await ledger.wait_news(_PATIENCE_S)
+            await asyncio.sleep(window)
+            began = time.perf_counter()
+            with ledger.scheduling():
+                outcome = await loop.run_in_executor(thread, scheduler.schedule)
+            took = time.perf_counter() - began
+
+            for bind in outcome.binds:
+                if waiting := ledger.decided(bind.uid):
+                    if bind.ready:
+                        binder.submit(waiting, bind)
+                    else:
+                        cutter.submit(waiting, bind)
+            reporter.waiting(outcome.waiting)
+            _log.debug("%d placed, %d wait, %.1f ms", len(outcome.binds), len(outcome.waiting), took * 1e3)

@@ -1,0 +1,193 @@
+"""The controller's life: wait for the Lease, learn the cluster, schedule until told to stop or the Lease is lost.
+
+The watches start only when we lead. Their first list is a consistent read that comes after the Lease, so it holds every
+Binding that the former leader got through; a standby that watched along could not know that. Learning 10,000 Pods takes
+about a second.
+
+Ends: on SIGTERM or SIGINT with 0, after what is in flight has its answer and the Lease is released; with 1 when the
+Lease is lost or a part fails, at once and without a further write, so that the kubelet starts us afresh.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from functools import partial
+
+from nos import _core
+from nos.controller import health, loop
+from nos.controller.binder import Binder
+from nos.controller.cutting import Cutter
+from nos.controller.ledger import Ledger
+from nos.controller.report import Reporter
+from nos.controller.settings import Settings
+from nos.kube.access import Access
+from nos.kube.client import Client, pause
+from nos.kube.errors import ApiError, Unreachable
+from nos.kube.gpunode import GPU_NODES, GPUNode, decode_gpu_node
+from nos.kube.lease import Lease, LeaseLost
+from nos.kube.node import Node, decode_node
+from nos.kube.pod import Pod, decode_pod
+from nos.kube.watch import Watch
+
+_log = logging.getLogger(__name__)
+_LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+_DRAIN_S = 8.0
+_HARD_EXIT_S = 3.0
+
+
+def main(settings: Settings) -> int:
+    """Run to the end; the exit code. Raises ConfigError for what the user must correct."""
+    access = Access.load(settings.kubeconfig, settings.context)
+    return asyncio.run(_main(settings, access))
+
+
+async def _main(settings: Settings, access: Access) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Client(access) as client:
+        controller = Controller(settings, client)
+        async with health.serve(settings.health_address, lambda: controller.not_ready) as address:
+            _log.info("API server %s, health on %s", access.server, address)
+            life = asyncio.create_task(controller.run())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if life.done():
+                return _failed(life.exception())
+            _log.info("stopping")
+            await controller.drain()
+            life.cancel()
+            await asyncio.wait({life})
+            await controller.release()
+            return 0
+
+
+class Controller:
+    """The parts, put together for one API server."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self.not_ready = "starting"  # empty when ready
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
+        election = settings.leader_election
+        self._settings = settings
+        self._lease = Lease(
+            client,
+            election.namespace,
+            election.name,
+            identity,
+            lease_duration=election.lease_duration_seconds,
+            renew_deadline=election.renew_deadline_seconds,
+            retry_period=election.retry_period_seconds,
+        )
+        self._ledger = Ledger(settings.scheduler_name)
+        self._binder = Binder(
+            client,
+            self._ledger,
+            in_flight=settings.binding.in_flight,
+            may_bind=lambda: self._lease.held or not election.enabled,
+            on_bound=lambda *bound: self._reporter.bound(*bound),
+            on_refused=lambda *refused: self._reporter.refused(*refused),
+        )
+        self._reporter = Reporter(
+            client,
+            self._ledger,
+            identity,
+            busy=lambda: self._binder.busy,
+            rate=settings.reporting.rate,
+            busy_rate=settings.reporting.rate_while_binding,
+        )
+        self._cutter = Cutter(
+            client,
+            self._ledger,
+            may_write=lambda: self._lease.held or not election.enabled,
+            bind=self._binder.submit,
+            on_cut=lambda *cut: self._reporter.cut(*cut),
+        )
+        self._client = client
+        self._pods = Watch[Pod](client, "/api/v1/pods", decode_pod, self._ledger.pods, field_selector=_LIVE_PODS)
+        self._nodes = Watch[Node](client, "/api/v1/nodes", decode_node, self._ledger.nodes)
+        self._gpu_nodes = Watch[GPUNode](client, GPU_NODES, decode_gpu_node, self._ledger.gpu_nodes)
+
+    async def run(self) -> None:
+        """Never returns; raises what ended it."""
+        elect = self._settings.leader_election.enabled
+        if elect:
+            self.not_ready = ""  # a standby is ready to stand by
+            await self._lease.acquire()
+        self.not_ready = "learning the cluster"
+        scheduler = _core.Scheduler(self._ledger.cluster, _core.Policy(self._settings.score))
+        async with asyncio.TaskGroup() as parts:
+            if elect:
+                parts.create_task(self._lease.hold())
+            parts.create_task(self._nodes.run())
+            parts.create_task(self._pods.run())
+            if await self._serves_gpu_nodes():
+                parts.create_task(self._gpu_nodes.run())
+            else:
+                _log.warning("the API server has no GPUNodes: no GPU is cut until the CRD is there and nos restarts")
+                self._ledger.gpu_nodes.synced()
+            await self._ledger.wait_synced()
+            _settle_memory()
+            self.not_ready = ""
+            _log.info(
+                "scheduling: %d nodes, %d Pods, %d wait",
+                len(self._ledger.nodes.known),
+                self._ledger.cluster.pod_count,
+                len(self._ledger.waiting),
+            )
+            parts.create_task(self._binder.run())
+            parts.create_task(self._cutter.run())
+            parts.create_task(self._reporter.run())
+            window = self._settings.batch_window_seconds
+            parts.create_task(loop.run(self._ledger, scheduler, self._binder, self._cutter, self._reporter, window))
+
+    async def _serves_gpu_nodes(self) -> bool:
+        """Whether the CRD is installed."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._client.request("GET", GPU_NODES, params={"limit": "1"}, attempts=1)
+            except ApiError as error:
+                if error.status in (403, 404):
+                    return False
+            except Unreachable:
+                pass
+            else:
+                return True
+            await asyncio.sleep(pause(attempt))
+
+    async def drain(self) -> None:
+        """Begin no Binding any more, and wait for the answers to those that are out."""
+        self.not_ready = "stopping"
+        await self._binder.drain(_DRAIN_S)
+
+    async def release(self) -> None:
+        """Let the next one lead; only after `run` has ended."""
+        await self._lease.release()
+
+
+def _failed(error: BaseException | None) -> int:
+    # The event loop ends in good order below; should that take long, the process ends anyway.
+    guard = threading.Timer(_HARD_EXIT_S, partial(os._exit, 1))
+    guard.daemon = True
+    guard.start()
+    causes = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else [error]
+    for cause in causes:
+        if isinstance(cause, LeaseLost):
+            _log.error("not leading any more: %s", cause)
+        else:
+            _log.error("stopped by a fault of nos: %s: %s", type(cause).__name__, cause, exc_info=cause)
+    return 1
+
+
+def _settle_memory() -> None:
+    """What the first list built lives as long as we do: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

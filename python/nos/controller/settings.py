@@ -1,0 +1,137 @@
+"""The controller's settings: a YAML file, overridden by flags.
+
+Unknown keys are refused, and an error names the file, the field and the remedy. Durations are in seconds, as their
+names say.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct, field
+
+from nos.kube.errors import ConfigError
+
+_Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+_Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$")]
+
+
+class LeaderElection(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """How one of several replicas is chosen."""
+
+    enabled: bool = True
+    namespace: _Name = "nebuly-nos"
+    name: _Name = "nos-scheduler"
+    lease_duration_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
+    renew_deadline_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    retry_period_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
+
+
+class Binding(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """How decisions are written."""
+
+    in_flight: Annotated[int, Meta(ge=1, le=512)] = 64
+
+
+class Reporting(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """How fast conditions and events are written, per second."""
+
+    rate: Annotated[float, Meta(gt=0, le=10_000)] = 200.0
+    rate_while_binding: Annotated[float, Meta(gt=0, le=10_000)] = 10.0
+
+
+class Settings(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """All of them, with their defaults."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    scheduler_name: _Name = "nos-scheduler"
+    score: Annotated[str, Meta(pattern="^(nos|fgd|best-fit|first-fit)$")] = "nos"
+    batch_window_seconds: Annotated[float, Meta(ge=0, le=10)] = 0.02
+    health_address: _Address = "127.0.0.1:10257"
+    log_format: Annotated[str, Meta(pattern="^(text|json)$")] = "text"
+    verbose: bool = False
+    leader_election: LeaderElection = field(default_factory=LeaderElection)
+    binding: Binding = field(default_factory=Binding)
+    reporting: Reporting = field(default_factory=Reporting)
+
+
+def load(file: str | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """The settings of a file (none: the defaults) under flags; flags are camelCase paths such as
+    `leaderElection.namespace`, those that are None were not given. Raises ConfigError."""
+    given = _read(file) if file else {}
+    settings = _convert(given, f"{file}: " if file else "")
+    for path, value in (flags or {}).items():
+        if value is not None:
+            given = _with(given, path.split("."), value)
+            settings = _convert(given, f"--{_flag(path)} {value}: ")
+    election = settings.leader_election
+    if not election.lease_duration_seconds > election.renew_deadline_seconds > 2 * election.retry_period_seconds:
+        raise ConfigError(
+            f"{file or 'settings'}: leaderElection: leaseDurationSeconds > renewDeadlineSeconds > "
+            "2 x retryPeriodSeconds must hold; leave them out for 15, 10 and 2"
+        )
+    return settings
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(file).read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}; name a readable file with --config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f"line {where.line + 1}: " if where else ""
+        raise ConfigError(f"{file}: {line}no valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{file}: expected fields such as `schedulerName: nos-scheduler`, got {type(content).__name__}"
+        )
+    return content
+
+
+def _convert(given: dict[str, Any], source: str) -> Settings:
+    try:
+        return msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(source + _explain(str(error))) from None
+
+
+def _explain(error: str) -> str:
+    """msgspec's "<what> - at `$.a.b`", as "a.b: <what>; <remedy>"."""
+    what, _, where = error.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    if unknown := re.search(r"unknown field `(.+)`", what):
+        path = f"{path}.{unknown[1]}" if path else unknown[1]
+        section = path.rpartition(".")[0]
+        kinds: dict[str, Any] = {"leaderElection": LeaderElection, "binding": Binding, "reporting": Reporting}
+        kind = kinds.get(section, Settings)
+        known = ", ".join(item.encode_name for item in msgspec.structs.fields(kind))
+        return f"{path}: unknown field; there are {known}"
+    if pattern := re.search(r"matching regex '(.+)'", what):
+        choices = re.fullmatch(r"\^\(([-\w|]+)\)\$", pattern[1])
+        return f"{path}: expected {_readable(path, choices[1] if choices else '')}"
+    what = what.replace("`", "").replace("Expected", "expected")
+    return f"{path or 'settings'}: {what}; correct it, or leave it out for its default"
+
+
+def _readable(path: str, choices: str) -> str:
+    if choices:
+        return "one of " + ", ".join(choices.split("|"))
+    if path.endswith("Address"):
+        return "host:port, such as 127.0.0.1:10257"
+    return "a name of lower-case letters, digits, '-' and '.', such as nos-scheduler"
+
+
+def _with(given: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    return given | {head: _with(given.get(head) or {}, rest, value) if rest else value}
+
+
+def _flag(path: str) -> str:
+    names = {"leaderElection.enabled": "leader-elect", "leaderElection.namespace": "lease-namespace"}
+    return names.get(path) or re.sub(r"([A-Z])", r"-\1", path.rpartition(".")[2]).lower()
