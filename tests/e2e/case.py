@@ -1,0 +1,153 @@
+"""A short way to write down nodes, Pods and one case: a Pod, the nodes that it is asked about, and the answer.
+
+A case's nodes have short names of their own ("big"); in the cluster they are prefixed, so that all cases live in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.e2e.kube_verdicts import NODE_PREFIX, Object, Resident
+
+_ROOMY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi", "pods": "110"}
+Expression = tuple[str, str, list[str]]
+
+
+@dataclass(frozen=True)
+class NotTaken:
+    """The API server refuses the Pod, with these words: no scheduler ever sees one like it."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Pod, the nodes that it is asked about, and those of them that it fits."""
+
+    name: str
+    pod: Object
+    offered: Mapping[str, Object]
+    fits: set[str] | NotTaken
+    on: Sequence[tuple[str, Resident]] = field(default_factory=list)
+
+    def nodes(self) -> Iterable[Object]:
+        for short, node in self.offered.items():
+            yield {**node, "metadata": {**node["metadata"], "name": self._long(short)}}
+
+    def residents(self) -> Iterable[Resident]:
+        for short, resident in self.on:
+            yield Resident(resident.pod, self._long(short), resident.phase, resident.status, resident.terminating)
+
+    def probe(self) -> Object:
+        return {"metadata": {"name": self.name}, "spec": _renamed(self.pod["spec"], self._long)}
+
+    def owns(self, node: str) -> bool:
+        return node.startswith(self._long(""))
+
+    def short(self, node: str) -> str:
+        return node.removeprefix(self._long(""))
+
+    def _long(self, short: str) -> str:
+        return f"{NODE_PREFIX}{self.name}--{short}"
+
+
+def node(
+    offer: Mapping[str, str] | None = None, *, taints: Sequence[str] = (), cordoned: bool = False, **labels: str
+) -> Object:
+    """A roomy node, but for what `offer` says; a taint is written as on kubectl's command line."""
+    amounts = {r: a for r, a in {**_ROOMY, **(offer or {})}.items() if a}
+    return {
+        "metadata": {"labels": labels},
+        "spec": {"unschedulable": cordoned, "taints": [_taint(text) for text in taints]},
+        "status": {
+            "capacity": amounts,
+            "allocatable": amounts,
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def container(asks: Mapping[str, str] | None = None, *, sidecar: bool = False, ports: Sequence[Object] = ()) -> Object:
+    amounts = dict(asks or {})
+    limits = {r: a for r, a in amounts.items() if "/" in r or r.startswith("hugepages-")}
+    made: Object = {"image": "i", "resources": {"requests": amounts, "limits": limits}, "ports": list(ports)}
+    return {**made, "restartPolicy": "Always"} if sidecar else made
+
+
+def pod(*containers: Object, init: Sequence[Object] = (), **spec: Any) -> Object:
+    """Containers get their names here; without any there is one that asks for nothing."""
+    named = [{**each, "name": f"c{n}"} for n, each in enumerate(containers or [container()])]
+    inits = [{**each, "name": f"i{n}"} for n, each in enumerate(init)]
+    return {"spec": {"containers": named, "initContainers": inits, **spec}}
+
+
+def asks(**amounts: str) -> Object:
+    return pod(container({name.replace("_", "-"): amount for name, amount in amounts.items()}))
+
+
+def affinity(*terms: Object) -> Object:
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}
+    return {"nodeAffinity": required}
+
+
+def term(*labels: Expression, names: Sequence[Expression] = ()) -> Object:
+    return {
+        name: [{"key": key, "operator": operator, "values": values} for key, operator, values in each]
+        for name, each in (("matchExpressions", labels), ("matchFields", names))
+        if each
+    }
+
+
+def port(number: int, address: str = "", protocol: str = "TCP") -> Object:
+    return {
+        "containerPort": number,
+        "hostPort": number,
+        "protocol": protocol,
+        **({"hostIP": address} if address else {}),
+    }
+
+
+def with_port(number: int, address: str = "", protocol: str = "TCP") -> Object:
+    return pod(container(ports=[port(number, address, protocol)]))
+
+
+def wants(*labels: Expression) -> Object:
+    return pod(affinity=affinity(term(*labels)))
+
+
+def tolerating(*tolerations: Object) -> Object:
+    return pod(tolerations=list(tolerations))
+
+
+def of(size: Mapping[str, str]) -> dict[str, Object]:
+    """Nodes called by the CPUs that they have."""
+    return {name: node({"cpu": cpus}) for name, cpus in size.items()}
+
+
+def kubelet_says(allocated: Mapping[str, str], given: Mapping[str, str], *, pending: str = "") -> Object:
+    said = {"name": "c0", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+    said |= {"allocatedResources": dict(allocated), "resources": {"requests": dict(given)}}
+    conditions = [{"type": "PodResizePending", "status": "True", "reason": pending}] if pending else []
+    return {"containerStatuses": [said], "conditions": conditions}
+
+
+def _taint(text: str) -> Object:
+    key_value, _, effect = text.partition(":")
+    key, _, value = key_value.partition("=")
+    return {"key": key, "value": value, "effect": effect}
+
+
+def _renamed(spec: Object, long: Any) -> Object:
+    """The Pod's spec with the nodes that its matchFields name called as they are in the cluster."""
+    if "affinity" not in spec:
+        return spec
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    renamed = [
+        {**one, "matchFields": [{**each, "values": [long(v) for v in each["values"]]} for each in one["matchFields"]]}
+        if "matchFields" in one
+        else one
+        for one in terms
+    ]
+    return {**spec, "affinity": affinity(*renamed)}
