@@ -21,8 +21,9 @@ def controller(
     verbose: Annotated[bool | None, typer.Option("-v", "--verbose", help="Log each cycle.", show_default=False)] = None,
 ) -> None:
     """Schedule GPU Pods until stopped: bind those of schedulerName nos-scheduler, and say why the others wait."""
-    from nos.controller import log, run, settings
+    from nos.controller import run, settings
     from nos.kube.errors import ConfigError
+    from nos.observe import log
 
     flags = {
         "kubeconfig": kubeconfig,

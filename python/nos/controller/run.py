@@ -19,7 +19,7 @@ import uuid
 from functools import partial
 
 from nos import _core
-from nos.controller import health, loop
+from nos.controller import loop
 from nos.controller.binder import Binder
 from nos.controller.cutting import Cutter
 from nos.controller.ledger import Ledger
@@ -33,6 +33,7 @@ from nos.kube.lease import Lease, LeaseLost
 from nos.kube.node import Node, decode_node
 from nos.kube.pod import Pod, decode_pod
 from nos.kube.watch import Watch
+from nos.observe import health
 
 _log = logging.getLogger(__name__)
 _LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"

@@ -7,9 +7,7 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from nos.kube.decode import GPUS_ANNOTATION
-
-INSTANCES_ANNOTATION = "nos.nebuly.com/instances"
+from nos.kube.decode import GPUS_ANNOTATION, INSTANCES_ANNOTATION
 
 _NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.json import Decoder, encode
 
 from nos import _core
-from nos.kube.node import Metadata
+from nos.kube.node import Metadata, decode_node
 
 GPU_NODES = "/apis/nos.nebuly.com/v1alpha1/gpunodes"
 PARTITIONING_LABEL = "nos.nebuly.com/gpu-partitioning"
@@ -88,12 +88,27 @@ class Gpu(Struct, frozen=True):
     instances: tuple[Instance, ...] = ()
 
 
+class Condition(Struct, frozen=True, rename="camel"):
+    """One of status.conditions."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: str = ""
+
+
 class Status(Struct, frozen=True, rename="camel"):
-    """What the agent reported last."""
+    """What the agent reported last. gpu_count, product and cut are for people."""
 
     observed_generation: int = 0
+    gpu_count: int = 0
+    product: str = ""
+    cut: str = ""
     models: tuple[Model, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 class GPUNode(Struct):
@@ -110,6 +125,16 @@ decode_gpu_node = Decoder(GPUNode).decode
 def gpu_node_path(name: str) -> str:
     """The path of the GPUNode of a node."""
     return f"{GPU_NODES}/{quote(name, safe='')}"
+
+
+def creation(node: str, found: bytes) -> bytes:
+    """The GPUNode of a Node, as its agent makes it: it wants nothing yet, and goes when the Node goes.
+
+    found: the Node, as the API server sends it.
+    """
+    owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": decode_node(found).metadata.uid}
+    metadata = {"name": node, "ownerReferences": [owner]}
+    return encode({"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": metadata, "spec": {}})
 
 
 def gpu_specs(status: Status, uid_of: Callable[[str], str]) -> list[_core.GpuSpec]:

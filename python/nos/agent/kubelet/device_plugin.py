@@ -19,7 +19,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,9 +63,17 @@ class DevicePlugin:
     """Serves `resource` from `directory`, the kubelet's device-plugins; an asynchronous context manager."""
 
     def __init__(
-        self, resource: str, directory: Path, devices: Iterable[Device] = (), *, hand: Hand = Hand.ENVIRONMENT
+        self,
+        resource: str,
+        directory: Path,
+        devices: Iterable[Device] = (),
+        *,
+        hand: Hand = Hand.ENVIRONMENT,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """on_change: the kubelet began or ceased to listen, or gave a device to a Pod."""
         self.resource = resource
+        self._on_change = on_change
         self._directory = directory
         self._hand = hand
         self._devices = {device.id: device for device in devices}
@@ -260,6 +268,7 @@ class DevicePlugin:
     async def _list_and_watch(self, request: wire.Empty, context: Any) -> AsyncIterator[wire.DeviceList]:  # noqa: ARG002
         self._streams += 1
         self._stream_came_or_went.set()
+        self._on_change()
         try:
             while not self._stopping:
                 changed = self._changed
@@ -268,9 +277,10 @@ class DevicePlugin:
         finally:
             self._streams -= 1
             self._stream_came_or_went.set()
+            self._on_change()
 
     async def _get_preferred(self, request: wire.PreferenceRequest, context: Any) -> wire.PreferenceResponse:  # noqa: ARG002
-        order = {device: place for place, device in enumerate((*self._preferred, *self._devices))}
+        order = {device: place for place, device in enumerate(dict.fromkeys((*self._preferred, *self._devices)))}
         containers = []
         for asked in request.containers:
             chosen = list(asked.must_include)
@@ -287,6 +297,7 @@ class DevicePlugin:
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{device} {why}")
         now = time.monotonic()
         self._granted.update(dict.fromkeys(ids, now))
+        self._on_change()
         return wire.AllocateResponse(containers=[self._answer(container.devices) for container in request.containers])
 
     def _refusal(self, device: str) -> str | None:

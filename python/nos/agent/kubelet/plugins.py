@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,18 +17,29 @@ class DevicePlugins:
     A resource that was there once stays registered, with an empty list when its devices are gone: the kubelet then
     shows 0 of it at once, and of a plugin that went away it would keep the capacity for five minutes."""
 
-    def __init__(self, directory: Path, *, hand: Hand = Hand.ENVIRONMENT) -> None:
+    def __init__(
+        self, directory: Path, *, hand: Hand = Hand.ENVIRONMENT, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        """on_change: see DevicePlugin."""
         self._directory = directory
         self._hand = hand
+        self._on_change = on_change
         self._plugins: dict[str, DevicePlugin] = {}
 
     async def set_devices(self, devices: Mapping[str, Iterable[Device]]) -> None:
         """What is there now, by resource, all of it."""
         for resource in devices.keys() - self._plugins.keys():
-            plugin = DevicePlugin(resource, self._directory, devices[resource], hand=self._hand)
+            plugin = DevicePlugin(
+                resource, self._directory, devices[resource], hand=self._hand, on_change=self._on_change
+            )
             self._plugins[resource] = await plugin.__aenter__()
         for resource, served in self._plugins.items():
             served.set_devices(devices.get(resource, ()))
+
+    def prefer(self, order: Sequence[str]) -> None:
+        """Devices that Pods should get first, of any resource."""
+        for plugin in self._plugins.values():
+            plugin.prefer(order)
 
     def __getitem__(self, resource: str) -> DevicePlugin:
         return self._plugins[resource]

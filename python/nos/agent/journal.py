@@ -1,0 +1,86 @@
+"""What the agent was told last and what it was doing, on disk: for the time after a crash, a reboot or an outage.
+
+The driver shows what is there; the journal adds what is to be there. So an agent that starts while the API server is
+away restores the cut that a reboot took, and one that was killed says in its log what it was killed at. A line is
+written whole or not at all; a file that makes no sense is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from nos.kube.gpunode import Spec
+
+_log = logging.getLogger(__name__)
+_MOST_LINES = 1000
+
+
+class Journal:
+    """One file, `journal` in the agent's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """OSError where the directory cannot be made or written."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / "journal"
+        self._lines = 0
+        self.spec, self.interrupted = self._read()
+        self.write_spec(self.spec)
+
+    def write_spec(self, spec: Spec) -> None:
+        """This is to be from now on. Steps are forgotten: those of before are done, or are found anew."""
+        self.spec = spec
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(spec) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        self._lines = 1
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Something that changes a GPU begins, and ends, well or not."""
+        if self._lines > _MOST_LINES:
+            self.write_spec(self.spec)
+        self._append({"begun": what})
+        _log.info("%s", what)
+        try:
+            yield
+        except Exception as error:
+            self._append({"failed": what, "why": str(error)})
+            raise
+        self._append({"done": what})
+
+    def _append(self, line: dict[str, str]) -> None:
+        self._lines += 1
+        with self._path.open("ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _read(self) -> tuple[Spec, list[str]]:
+        """The spec, and the steps that have begun and not ended."""
+        try:
+            first, *rest = self._path.read_bytes().splitlines() or [b"{}"]
+            spec = msgspec.json.decode(first, type=Spec)
+        except FileNotFoundError:
+            return Spec(), []
+        except msgspec.DecodeError as error:
+            _log.error("%s is left out, it makes no sense: %s", self._path, error)
+            return Spec(), []
+        open_steps: list[str] = []
+        for line in rest:
+            with contextlib.suppress(ValueError, AttributeError):  # a line that was being written
+                for kind, what in json.loads(line).items():
+                    if kind == "begun":
+                        open_steps.append(what)
+                    elif what in open_steps:
+                        open_steps.remove(what)
+        return spec, open_steps
