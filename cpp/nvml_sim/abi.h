@@ -11,6 +11,7 @@
 
 namespace nos::nvml_sim {
 
+// NOLINTNEXTLINE(performance-enum-size): as wide as NVML's
 enum class Return : unsigned {
     success = 0,
     uninitialized = 1,

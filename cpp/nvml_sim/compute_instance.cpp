@@ -15,7 +15,9 @@ using namespace nos::nvml_sim;  // NOLINT(google-build-using-namespace)
 // One that is offered in this GPU instance. Engines are always shared: there is no other engine profile.
 const ComputeProfile& profile_by_enum(const Configuration& configuration, const GpuInstance& gi,
                                       unsigned enumerator, unsigned engines) {
-    if (enumerator >= compute_profile_enums || engines != 0) throw Refusal{Return::invalid_argument};
+    if (enumerator >= compute_profile_enums || engines != 0) {
+        throw Refusal{Return::invalid_argument};
+    }
     const auto& profiles = configuration.compute_profiles;
     const auto found = std::ranges::find(profiles, enumerator, &ComputeProfile::enumerator);
     if (found == profiles.end() || found->slices > profile_of(configuration, gi).slices) {
@@ -48,7 +50,9 @@ void fill(Info& info, const Profile& whole, const ComputeProfile& profile) {
         info.name = {};
         copy_text("MIG " + mig_name(whole, profile), info.name.data(), info.name.size());
     }
-    if constexpr (requires { info.capabilities; }) info.capabilities = 0;
+    if constexpr (requires { info.capabilities; }) {
+        info.capabilities = 0;
+    }
 }
 
 bool inside(const ComputeInstance& ci, const GpuInstance& gi) {
@@ -59,7 +63,9 @@ bool inside(const ComputeInstance& ci, const GpuInstance& gi) {
 template <class Taken>
 unsigned lowest_free(const Taken& taken) {
     unsigned number = 0;
-    while (taken(number)) ++number;
+    while (taken(number)) {
+        ++number;
+    }
     return number;
 }
 
@@ -120,7 +126,9 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceGetComputeInstanceRemainingCapacity(GpuIns
                     unsigned end = 0;
                     unsigned fitting = 0;
                     for (const unsigned start : free_compute_starts(c, state, gi, profile)) {
-                        if (start < end) continue;
+                        if (start < end) {
+                            continue;
+                        }
                         end = start + profile.slices;
                         ++fitting;
                     }
@@ -138,7 +146,9 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceGetComputeInstancePossiblePlacements(GpuIn
                     const ComputeProfile& profile = profile_by_id(c, gi, id);
                     const std::size_t places = profile_of(c, gi).slices - profile.slices + 1;
                     required(count) = static_cast<unsigned>(places);
-                    if (placements == nullptr) return;
+                    if (placements == nullptr) {
+                        return;
+                    }
                     std::ranges::generate(std::span(placements, places), [start = 0U, &profile]() mutable {
                         return Placement{start++, profile.slices};
                     });
@@ -152,7 +162,9 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceCreateComputeInstance(GpuInstanceHandle in
         require_permission(state);
         const ComputeProfile& profile = profile_by_id(c, gi, id);
         const std::vector<unsigned> starts = free_compute_starts(c, state, gi, profile);
-        if (starts.empty()) throw Refusal{Return::insufficient_resources};
+        if (starts.empty()) {
+            throw Refusal{Return::insufficient_resources};
+        }
         required(created) = create(c, state, gi, profile, starts.front());
     });
 }
@@ -167,11 +179,13 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceCreateComputeInstanceWithPlacement(GpuInst
                     require_permission(state);
                     const ComputeProfile& profile = profile_by_id(c, gi, id);
                     const auto [start, size] = required(placement);
-                    if (size != profile.slices || start + size > profile_of(c, gi).slices)
+                    if (size != profile.slices || start + size > profile_of(c, gi).slices) {
                         throw Refusal{Return::invalid_argument};
+                    }
                     const std::vector<unsigned> starts = free_compute_starts(c, state, gi, profile);
-                    if (std::ranges::find(starts, start) == starts.end())
+                    if (std::ranges::find(starts, start) == starts.end()) {
                         throw Refusal{Return::insufficient_resources};
+                    }
                     required(created) = create(c, state, gi, profile, start);
                 });
 }
@@ -184,7 +198,9 @@ NOS_NVML_EXPORT Return nvmlComputeInstanceDestroy(ComputeInstanceHandle instance
             return process.gpu == ci.gpu && process.gpu_instance == ci.gpu_instance &&
                    process.compute_instance == ci.id;
         });
-        if (busy) throw Refusal{Return::in_use};
+        if (busy) {
+            throw Refusal{Return::in_use};
+        }
         std::erase_if(state.compute_instances, [&](const auto& other) { return other.serial == ci.serial; });
     });
 }
@@ -197,7 +213,9 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceGetComputeInstances(GpuInstanceHandle inst
         profile_by_id(c, gi, id);
         std::vector<ComputeInstanceHandle> found;
         for (const ComputeInstance& ci : state.compute_instances) {
-            if (inside(ci, gi) && ci.profile_id == id) found.push_back(handle_of(ci));
+            if (inside(ci, gi) && ci.profile_id == id) {
+                found.push_back(handle_of(ci));
+            }
         }
         required(count) = static_cast<unsigned>(found.size());
         std::ranges::copy(found, std::span(&required(instances), found.size()).begin());
@@ -210,7 +228,9 @@ NOS_NVML_EXPORT Return nvmlGpuInstanceGetComputeInstanceById(GpuInstanceHandle i
         const GpuInstance& gi = resolve(state, instance);
         require_permission(state);
         const ComputeInstance* const ci = state.find_compute_instance(gi.gpu, gi.id, id);
-        if (ci == nullptr) throw Refusal{Return::not_found};
+        if (ci == nullptr) {
+            throw Refusal{Return::not_found};
+        }
         required(found) = handle_of(*ci);
     });
 }

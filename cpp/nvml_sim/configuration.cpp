@@ -10,9 +10,15 @@ namespace nos::nvml_sim {
 namespace {
 
 Mig parse_mig(std::string_view word) {
-    if (word == "none") return Mig::none;
-    if (word == "by-reset") return Mig::by_reset;
-    if (word == "live") return Mig::live;
+    if (word == "none") {
+        return Mig::none;
+    }
+    if (word == "by-reset") {
+        return Mig::by_reset;
+    }
+    if (word == "live") {
+        return Mig::live;
+    }
     throw std::invalid_argument("unknown way to switch MIG: " + std::string(word));
 }
 
@@ -81,7 +87,9 @@ Gpu parse_gpu(Words& words, const std::vector<Model>& models) {
     gpu.reset_needs_reboot = words.flag();
     const std::string_view id = words.word();
     const auto model = std::ranges::find(models, id, &Model::id);
-    if (model == models.end()) throw std::invalid_argument("a GPU of an unknown model: " + std::string(id));
+    if (model == models.end()) {
+        throw std::invalid_argument("a GPU of an unknown model: " + std::string(id));
+    }
     gpu.model = static_cast<std::size_t>(model - models.begin());
     return gpu;
 }

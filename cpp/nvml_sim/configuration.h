@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -26,7 +27,7 @@ struct ComputeProfile {
     unsigned enumerator, id, slices;
 };
 
-enum class Mig { none, by_reset, live };
+enum class Mig : std::uint8_t { none, by_reset, live };
 
 struct Model {
     static constexpr unsigned unlimited = std::numeric_limits<unsigned>::max();
@@ -54,7 +55,7 @@ struct Configuration {
     std::vector<Model> models;
     std::vector<Gpu> gpus;
 
-    const Model& model_of(unsigned gpu) const { return models[gpus[gpu].model]; }
+    [[nodiscard]] const Model& model_of(unsigned gpu) const { return models[gpus[gpu].model]; }
 };
 
 // Throws std::invalid_argument.

@@ -33,7 +33,9 @@ PciInfo pci_info(const Configuration& configuration, unsigned gpu) {
 
 std::string name_of(const Configuration& configuration, const State& state, const Target& target) {
     const std::string& product = configuration.model_of(target.gpu).name;
-    if (target.mig == nullptr) return product;
+    if (target.mig == nullptr) {
+        return product;
+    }
     const GpuInstance& gi = *state.find_gpu_instance(target.gpu, target.mig->gpu_instance);
     return product + " MIG " +
            mig_name(profile_of(configuration, gi),
@@ -42,15 +44,21 @@ std::string name_of(const Configuration& configuration, const State& state, cons
 
 // A lost GPU hides every answer but the one that was looked for.
 void require_none_lost(const State& state) {
-    if (std::ranges::any_of(state.gpus, &GpuState::lost)) throw Refusal{Return::gpu_is_lost};
+    if (std::ranges::any_of(state.gpus, &GpuState::lost)) {
+        throw Refusal{Return::gpu_is_lost};
+    }
 }
 
 Device find_by_uuid(const Configuration& configuration, const State& state, std::string_view uuid) {
     for (unsigned gpu = 0; gpu < configuration.gpus.size(); ++gpu) {
-        if (configuration.gpus[gpu].uuid == uuid && !state.gpus[gpu].lost) return device_handle(state, gpu);
+        if (configuration.gpus[gpu].uuid == uuid && !state.gpus[gpu].lost) {
+            return device_handle(state, gpu);
+        }
     }
     for (const ComputeInstance& ci : state.compute_instances) {
-        if (ci.uuid == uuid && !state.gpus[ci.gpu].lost) return device_handle(ci);
+        if (ci.uuid == uuid && !state.gpus[ci.gpu].lost) {
+            return device_handle(ci);
+        }
     }
     require_none_lost(state);
     throw Refusal{Return::not_found};
@@ -58,8 +66,12 @@ Device find_by_uuid(const Configuration& configuration, const State& state, std:
 
 Device find_by_pci(const Configuration& configuration, const State& state, std::string_view id) {
     for (unsigned gpu = 0; gpu < configuration.gpus.size(); ++gpu) {
-        if (!configuration.gpus[gpu].pci_bus_id.ends_with(id)) continue;
-        if (state.gpus[gpu].lost) throw Refusal{Return::gpu_is_lost};
+        if (!configuration.gpus[gpu].pci_bus_id.ends_with(id)) {
+            continue;
+        }
+        if (state.gpus[gpu].lost) {
+            throw Refusal{Return::gpu_is_lost};
+        }
         return device_handle(state, gpu);
     }
     throw Refusal{Return::not_found};
@@ -75,8 +87,12 @@ NOS_NVML_EXPORT Return nvmlDeviceGetCount_v2(unsigned* count) {
 
 NOS_NVML_EXPORT Return nvmlDeviceGetHandleByIndex_v2(unsigned index, Device* device) {
     return read("nvmlDeviceGetHandleByIndex", [=](const Configuration&, const State& state) {
-        if (index >= state.gpus.size()) throw Refusal{Return::invalid_argument};
-        if (state.gpus[index].lost) throw Refusal{Return::gpu_is_lost};
+        if (index >= state.gpus.size()) {
+            throw Refusal{Return::invalid_argument};
+        }
+        if (state.gpus[index].lost) {
+            throw Refusal{Return::gpu_is_lost};
+        }
         required(device) = device_handle(state, index);
     });
 }

@@ -23,7 +23,7 @@ struct Machine {
     std::filesystem::path path;
     Configuration configuration;
 
-    State state() const { return parse_state(load(state_path(path)), configuration); }
+    [[nodiscard]] State state() const { return parse_state(load(state_path(path)), configuration); }
     void keep(const State& state) const { save_state(path, format_state(state)); }
 };
 
@@ -42,25 +42,39 @@ Usage& this_process() {
 std::shared_ptr<const Machine> machine() {
     Usage& usage = this_process();
     const std::scoped_lock held(usage.mutex);
-    if (usage.initialized == 0) throw Refusal{Return::uninitialized};
+    if (usage.initialized == 0) {
+        throw Refusal{Return::uninitialized};
+    }
     return usage.machine;
 }
 
+constexpr std::string_view any_function = "*";
+
 // The fault that hits this call, which is counted.
 std::optional<Fault> take_fault(const Machine& machine, std::string_view function) {
-    const auto concerns = [function](const Fault& fault) { return fault.function == function; };
-    if (std::ranges::none_of(machine.state().faults, concerns)) return std::nullopt;
+    const auto concerns = [function](const Fault& fault) {
+        return fault.function == function || (fault.function == any_function && !function.empty());
+    };
+    if (std::ranges::none_of(machine.state().faults, concerns)) {
+        return std::nullopt;
+    }
     const Lock lock(machine.path);
     State state = machine.state();
     const auto found = std::ranges::find_if(state.faults, concerns);
-    if (found == state.faults.end()) return std::nullopt;
+    if (found == state.faults.end()) {
+        return std::nullopt;
+    }
     std::optional<Fault> hit;
     if (found->skip > 0) {
         --found->skip;
     } else {
         hit = *found;
-        if (found->count != Fault::forever) --found->count;
-        if (found->count == 0) state.faults.erase(found);
+        if (found->count != Fault::forever) {
+            --found->count;
+        }
+        if (found->count == 0) {
+            state.faults.erase(found);
+        }
     }
     machine.keep(state);
     return hit;
@@ -79,14 +93,20 @@ Return call(const char* function, const Effect& effect) noexcept {
         const std::optional<Fault> fault = take_fault(*current, function);
         if (fault) {
             std::this_thread::sleep_for(std::chrono::milliseconds(fault->delay_ms));
-            if (fault->kill == Kill::before) die();
-            if (fault->result != Return::success) return fault->result;
+            if (fault->kill == Kill::before) {
+                die();
+            }
+            if (fault->result != Return::success) {
+                return fault->result;
+            }
         }
         effect(*current);
-        if (fault && fault->kill == Kill::after) die();
+        if (fault && fault->kill == Kill::after) {
+            die();
+        }
         return Return::success;
     } catch (const Refusal& refusal) {
-        return refusal.result;
+        return refusal.result();
     } catch (const std::exception& error) {
         // No driver prints, but a test whose simulation is broken must not look like one with a broken
         // driver.
@@ -103,7 +123,9 @@ Return initialize() {
         const std::scoped_lock held(usage.mutex);
         if (usage.initialized == 0) {
             const char* const path = std::getenv(configuration_variable);  // NOLINT(concurrency-mt-unsafe)
-            if (path == nullptr) return Return::driver_not_loaded;
+            if (path == nullptr) {
+                return Return::driver_not_loaded;
+            }
             try {
                 auto found = std::make_shared<Machine>();
                 found->path = path;
@@ -117,15 +139,21 @@ Return initialize() {
         ++usage.initialized;
     }
     const Return result = call("nvmlInit", [](const Machine&) {});
-    if (result != Return::success) shut_down();
+    if (result != Return::success) {
+        shut_down();
+    }
     return result;
 }
 
 Return shut_down() {
     Usage& usage = this_process();
     const std::scoped_lock held(usage.mutex);
-    if (usage.initialized == 0) return Return::uninitialized;
-    if (--usage.initialized == 0) usage.machine.reset();
+    if (usage.initialized == 0) {
+        return Return::uninitialized;
+    }
+    if (--usage.initialized == 0) {
+        usage.machine.reset();
+    }
     return Return::success;
 }
 
@@ -145,8 +173,12 @@ Return edit(const char* function, const Editing& body) noexcept {
 std::filesystem::path configuration_path() { return machine()->path; }
 
 void copy_text(std::string_view text, char* buffer, std::size_t size) {
-    if (buffer == nullptr) throw Refusal{Return::invalid_argument};
-    if (text.size() >= size) throw Refusal{Return::insufficient_size};
+    if (buffer == nullptr) {
+        throw Refusal{Return::invalid_argument};
+    }
+    if (text.size() >= size) {
+        throw Refusal{Return::insufficient_size};
+    }
     *std::ranges::copy(text, buffer).out = '\0';
 }
 

@@ -48,7 +48,9 @@ EventSets& event_sets() {
 
 EventSet& find(EventSets& all, EventSetHandle handle) {
     const auto found = all.sets.find(handle);
-    if (found == all.sets.end()) throw Refusal{Return::invalid_argument};
+    if (found == all.sets.end()) {
+        throw Refusal{Return::invalid_argument};
+    }
     return found->second;
 }
 
@@ -58,9 +60,9 @@ class Watch {
     Watch() : descriptor_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
         const auto folder = std::filesystem::absolute(configuration_path()).parent_path();
         if (descriptor_ < 0 || inotify_add_watch(descriptor_, folder.c_str(), IN_MOVED_TO) < 0) {
-            const std::system_error failure(errno, std::generic_category());
+            const int error = errno;
             close(descriptor_);
-            throw failure;
+            throw std::system_error(error, std::generic_category());
         }
     }
     ~Watch() { close(descriptor_); }
@@ -73,7 +75,8 @@ class Watch {
         pollfd waiting{descriptor_, POLLIN, 0};
         poll(&waiting, 1, static_cast<int>(longest.count()));
         alignas(inotify_event) std::array<char, 4096> news{};
-        while (::read(descriptor_, news.data(), news.size()) > 0) continue;
+        while (::read(descriptor_, news.data(), news.size()) > 0) {
+        }
     }
 
   private:
@@ -83,7 +86,9 @@ class Watch {
 // The next event of a set, if it has come. An event goes to every registered GPU's set once.
 std::optional<EventData> next_event(const State& state, EventSet& set) {
     for (const Event& event : state.events) {
-        if (event.serial <= set.heard) continue;
+        if (event.serial <= set.heard) {
+            continue;
+        }
         set.heard = event.serial;
         const bool wanted =
             std::ranges::any_of(set.registrations, [&event](const Registration& registration) {
@@ -95,7 +100,9 @@ std::optional<EventData> next_event(const State& state, EventSet& set) {
         }
     }
     for (const Registration& registration : set.registrations) {
-        if (state.gpus[registration.gpu].lost) throw Refusal{Return::gpu_is_lost};
+        if (state.gpus[registration.gpu].lost) {
+            throw Refusal{Return::gpu_is_lost};
+        }
     }
     return std::nullopt;
 }
@@ -116,7 +123,9 @@ NOS_NVML_EXPORT Return nvmlEventSetFree(EventSetHandle set) {
     return read("nvmlEventSetFree", [=](const Configuration&, const State&) {
         EventSets& all = event_sets();
         const std::scoped_lock held(all.mutex);
-        if (all.sets.erase(set) == 0) throw Refusal{Return::invalid_argument};
+        if (all.sets.erase(set) == 0) {
+            throw Refusal{Return::invalid_argument};
+        }
     });
 }
 
@@ -130,11 +139,15 @@ NOS_NVML_EXPORT Return nvmlDeviceGetSupportedEventTypes(Device device, std::uint
 NOS_NVML_EXPORT Return nvmlDeviceRegisterEvents(Device device, std::uint64_t types, EventSetHandle set) {
     return read("nvmlDeviceRegisterEvents", [=](const Configuration&, const State& state) {
         const unsigned gpu = resolve_gpu(state, device);
-        if ((types & ~supported_types) != 0) throw Refusal{Return::not_supported};
+        if ((types & ~supported_types) != 0) {
+            throw Refusal{Return::not_supported};
+        }
         EventSets& all = event_sets();
         const std::scoped_lock held(all.mutex);
         EventSet& found = find(all, set);
-        if (found.registrations.empty()) found.heard = state.serial;
+        if (found.registrations.empty()) {
+            found.heard = state.serial;
+        }
         found.registrations.push_back({gpu, types});
     });
 }
@@ -145,7 +158,9 @@ NOS_NVML_EXPORT Return nvmlEventSetWait_v2(EventSetHandle set, EventData* data, 
     // The watch begins before the first look: an event that comes in between is seen, not slept over.
     const Return started =
         read("nvmlEventSetWait", [&watch](const Configuration&, const State&) { watch.emplace(); });
-    if (started != Return::success) return started;
+    if (started != Return::success) {
+        return started;
+    }
     while (true) {
         bool found = false;
         const Return result = read(no_function, [&](const Configuration&, const State& state) {
@@ -156,10 +171,14 @@ NOS_NVML_EXPORT Return nvmlEventSetWait_v2(EventSetHandle set, EventData* data, 
                 found = true;
             }
         });
-        if (result != Return::success || found) return result;
+        if (result != Return::success || found) {
+            return result;
+        }
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) return Return::timeout;
+        if (left.count() <= 0) {
+            return Return::timeout;
+        }
         watch->wait(left);
     }
 }

@@ -14,17 +14,25 @@ namespace {
 using namespace nos::nvml_sim;  // NOLINT(google-build-using-namespace)
 
 const Profile& profile_by_enum(const Configuration& configuration, unsigned gpu, unsigned enumerator) {
-    if (enumerator >= gpu_profile_enums) throw Refusal{Return::invalid_argument};
+    if (enumerator >= gpu_profile_enums) {
+        throw Refusal{Return::invalid_argument};
+    }
     const auto& profiles = configuration.model_of(gpu).profiles;
     const auto found = std::ranges::find(profiles, enumerator, &Profile::enumerator);
-    if (found == profiles.end()) throw Refusal{Return::not_supported};
+    if (found == profiles.end()) {
+        throw Refusal{Return::not_supported};
+    }
     return *found;
 }
 
 const Profile& profile_by_id(const Configuration& configuration, unsigned gpu, unsigned id) {
-    if (configuration.model_of(gpu).mig == Mig::none) throw Refusal{Return::not_supported};
+    if (configuration.model_of(gpu).mig == Mig::none) {
+        throw Refusal{Return::not_supported};
+    }
     const Profile* const found = find_profile(configuration.model_of(gpu), id);
-    if (found == nullptr) throw Refusal{Return::invalid_argument};
+    if (found == nullptr) {
+        throw Refusal{Return::invalid_argument};
+    }
     return *found;
 }
 
@@ -32,7 +40,9 @@ const Profile& profile_by_id(const Configuration& configuration, unsigned gpu, u
 unsigned resolve_cut(const State& state, Device device) {
     const unsigned gpu = resolve_gpu(state, device);
     require_permission(state);
-    if (!state.gpus[gpu].mig) throw Refusal{Return::not_supported};
+    if (!state.gpus[gpu].mig) {
+        throw Refusal{Return::not_supported};
+    }
     return gpu;
 }
 
@@ -102,7 +112,8 @@ GpuInstanceHandle create(const Configuration& configuration, State& state, unsig
 // The driver's arrays have no size: the caller has made room for all that the profile allows.
 void list(std::span<const GpuInstance> found, GpuInstanceHandle* instances, unsigned* count) {
     required(count) = static_cast<unsigned>(found.size());
-    std::ranges::transform(found, std::span(&required(instances), found.size()).begin(), handle_of);
+    std::ranges::transform(found, std::span(&required(instances), found.size()).begin(),
+                           [](const GpuInstance& gi) { return handle_of(gi); });
 }
 
 }  // namespace
@@ -135,7 +146,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetGpuInstancePossiblePlacements_v2(Device devi
             require_permission(state);
             const Profile& profile = profile_by_id(c, gpu, id);
             required(count) = static_cast<unsigned>(profile.starts.size());
-            if (placements == nullptr) return;
+            if (placements == nullptr) {
+                return;
+            }
             std::ranges::transform(profile.starts, std::span(placements, profile.starts.size()).begin(),
                                    [&](unsigned start) { return Placement{start, profile.size}; });
         });
@@ -154,7 +167,9 @@ NOS_NVML_EXPORT Return nvmlDeviceCreateGpuInstance(Device device, unsigned id, G
         const unsigned gpu = resolve_cut(state, device);
         const Profile& profile = profile_by_id(c, gpu, id);
         const std::optional<unsigned> start = choose_start(c, state, gpu, profile);
-        if (!start) throw Refusal{Return::insufficient_resources};
+        if (!start) {
+            throw Refusal{Return::insufficient_resources};
+        }
         required(instance) = create(c, state, gpu, profile, *start);
     });
 }
@@ -169,7 +184,9 @@ NOS_NVML_EXPORT Return nvmlDeviceCreateGpuInstanceWithPlacement(Device device, u
         if (size != profile.size || std::ranges::find(profile.starts, start) == profile.starts.end()) {
             throw Refusal{Return::invalid_argument};
         }
-        if (!fits(c, state, gpu, profile, start)) throw Refusal{Return::insufficient_resources};
+        if (!fits(c, state, gpu, profile, start)) {
+            throw Refusal{Return::insufficient_resources};
+        }
         required(instance) = create(c, state, gpu, profile, start);
     });
 }
@@ -205,7 +222,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetGpuInstances(Device device, unsigned id, Gpu
 NOS_NVML_EXPORT Return nvmlDeviceGetGpuInstanceById(Device device, unsigned id, GpuInstanceHandle* instance) {
     return read("nvmlDeviceGetGpuInstanceById", [=](const Configuration&, const State& state) {
         const GpuInstance* const found = state.find_gpu_instance(resolve_cut(state, device), id);
-        if (found == nullptr) throw Refusal{Return::not_found};
+        if (found == nullptr) {
+            throw Refusal{Return::not_found};
+        }
         required(instance) = handle_of(*found);
     });
 }

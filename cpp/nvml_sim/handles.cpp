@@ -28,13 +28,17 @@ Parts split(std::uint64_t handle) {
 }
 
 void require_present(const State& state, unsigned gpu) {
-    if (state.gpus[gpu].lost) throw Refusal{Return::gpu_is_lost};
+    if (state.gpus[gpu].lost) {
+        throw Refusal{Return::gpu_is_lost};
+    }
 }
 
 template <class Instance>
 const Instance& find_serial(const std::vector<Instance>& instances, std::uint64_t serial) {
     const auto found = std::ranges::find(instances, serial, &Instance::serial);
-    if (found == instances.end()) throw Refusal{Return::invalid_argument};
+    if (found == instances.end()) {
+        throw Refusal{Return::invalid_argument};
+    }
     return *found;
 }
 
@@ -56,32 +60,44 @@ ComputeInstanceHandle handle_of(const ComputeInstance& ci) {
 
 Target resolve(const State& state, Device handle) {
     const Parts parts = split(static_cast<std::uint64_t>(handle));
-    if (parts.gpu >= state.gpus.size()) throw Refusal{Return::invalid_argument};
+    if (parts.gpu >= state.gpus.size()) {
+        throw Refusal{Return::invalid_argument};
+    }
     if (parts.kind == Kind::gpu) {
         require_present(state, parts.gpu);
-        if (parts.serial != state.gpus[parts.gpu].epoch) throw Refusal{Return::invalid_argument};
+        if (parts.serial != state.gpus[parts.gpu].epoch) {
+            throw Refusal{Return::invalid_argument};
+        }
         return {parts.gpu, nullptr};
     }
-    if (parts.kind != Kind::mig) throw Refusal{Return::invalid_argument};
+    if (parts.kind != Kind::mig) {
+        throw Refusal{Return::invalid_argument};
+    }
     require_present(state, parts.gpu);
     return {parts.gpu, &find_serial(state.compute_instances, parts.serial)};
 }
 
 unsigned resolve_gpu(const State& state, Device handle) {
     const Target target = resolve(state, handle);
-    if (target.mig != nullptr) throw Refusal{Return::invalid_argument};
+    if (target.mig != nullptr) {
+        throw Refusal{Return::invalid_argument};
+    }
     return target.gpu;
 }
 
 const ComputeInstance& resolve_mig(const State& state, Device handle) {
     const Target target = resolve(state, handle);
-    if (target.mig == nullptr) throw Refusal{Return::invalid_argument};
+    if (target.mig == nullptr) {
+        throw Refusal{Return::invalid_argument};
+    }
     return *target.mig;
 }
 
 const GpuInstance& resolve(const State& state, GpuInstanceHandle handle) {
     const Parts parts = split(static_cast<std::uint64_t>(handle));
-    if (parts.kind != Kind::gpu_instance) throw Refusal{Return::invalid_argument};
+    if (parts.kind != Kind::gpu_instance) {
+        throw Refusal{Return::invalid_argument};
+    }
     const GpuInstance& found = find_serial(state.gpu_instances, parts.serial);
     require_present(state, found.gpu);
     return found;
@@ -89,14 +105,18 @@ const GpuInstance& resolve(const State& state, GpuInstanceHandle handle) {
 
 const ComputeInstance& resolve(const State& state, ComputeInstanceHandle handle) {
     const Parts parts = split(static_cast<std::uint64_t>(handle));
-    if (parts.kind != Kind::compute_instance) throw Refusal{Return::invalid_argument};
+    if (parts.kind != Kind::compute_instance) {
+        throw Refusal{Return::invalid_argument};
+    }
     const ComputeInstance& found = find_serial(state.compute_instances, parts.serial);
     require_present(state, found.gpu);
     return found;
 }
 
 void require_permission(const State& state) {
-    if (!state.permitted) throw Refusal{Return::no_permission};
+    if (!state.permitted) {
+        throw Refusal{Return::no_permission};
+    }
 }
 
 }  // namespace nos::nvml_sim

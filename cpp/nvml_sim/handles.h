@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 
 #include "abi.h"
 #include "state.h"
@@ -8,8 +9,14 @@
 namespace nos::nvml_sim {
 
 // What a call answers instead of success. Thrown by what looks things up, caught where NVML's functions end.
-struct Refusal {
-    Return result;
+class Refusal : public std::exception {
+  public:
+    explicit Refusal(Return result) : result_(result) {}
+    [[nodiscard]] Return result() const { return result_; }
+    [[nodiscard]] const char* what() const noexcept override { return "refused"; }
+
+  private:
+    Return result_;
 };
 
 // A handle names its GPU and a serial number that is never used twice: one that outlives its object fits
@@ -35,7 +42,9 @@ const ComputeInstance& resolve(const State& state, ComputeInstanceHandle handle)
 // Throw INVALID_ARGUMENT for a null pointer, NO_PERMISSION where the state says so.
 template <class T>
 T& required(T* pointer) {
-    if (pointer == nullptr) throw Refusal{Return::invalid_argument};
+    if (pointer == nullptr) {
+        throw Refusal{Return::invalid_argument};
+    }
     return *pointer;
 }
 void require_permission(const State& state);

@@ -13,14 +13,18 @@ using namespace nos::nvml_sim;  // NOLINT(google-build-using-namespace)
 // The mode becomes the one wanted, or stays pending; success of the call says only that it was noted.
 Return switch_mode(const Gpu& gpu, Mig how, unsigned index, State& state) {
     GpuState& now = state.gpus[index];
-    if (now.mig == now.mig_pending) return Return::success;
+    if (now.mig == now.mig_pending) {
+        return Return::success;
+    }
     const auto concerns = [index](const auto& thing) { return thing.gpu == index; };
     if (std::ranges::any_of(state.processes, concerns) ||
         std::ranges::any_of(state.gpu_instances, concerns)) {
         return Return::in_use;
     }
     if (how == Mig::by_reset) {
-        if (gpu.reset_needs_reboot) return Return::reset_required;
+        if (gpu.reset_needs_reboot) {
+            return Return::reset_required;
+        }
         now.epoch = ++state.serial;  // whoever holds a handle must ask for another
     }
     now.mig = now.mig_pending;
@@ -46,9 +50,13 @@ NOS_NVML_EXPORT Return nvmlDeviceSetMigMode(Device device, unsigned mode, Return
     return edit("nvmlDeviceSetMigMode", [=](const Configuration& c, State& state) {
         const unsigned gpu = resolve_gpu(state, device);
         const Mig how = c.model_of(gpu).mig;
-        if (how == Mig::none) throw Refusal{Return::not_supported};
+        if (how == Mig::none) {
+            throw Refusal{Return::not_supported};
+        }
         require_permission(state);
-        if (mode > 1) throw Refusal{Return::invalid_argument};
+        if (mode > 1) {
+            throw Refusal{Return::invalid_argument};
+        }
         state.gpus[gpu].mig_pending = mode == 1;
         required(activation) = switch_mode(c.gpus[gpu], how, gpu, state);
     });
@@ -57,7 +65,9 @@ NOS_NVML_EXPORT Return nvmlDeviceSetMigMode(Device device, unsigned mode, Return
 NOS_NVML_EXPORT Return nvmlDeviceGetMigMode(Device device, unsigned* current, unsigned* pending) {
     return read("nvmlDeviceGetMigMode", [=](const Configuration& c, const State& state) {
         const unsigned gpu = resolve_gpu(state, device);
-        if (c.model_of(gpu).mig == Mig::none) throw Refusal{Return::not_supported};
+        if (c.model_of(gpu).mig == Mig::none) {
+            throw Refusal{Return::not_supported};
+        }
         required(current) = state.gpus[gpu].mig ? 1 : 0;
         required(pending) = state.gpus[gpu].mig_pending ? 1 : 0;
     });
@@ -81,12 +91,18 @@ NOS_NVML_EXPORT Return nvmlDeviceGetMaxMigDeviceCount(Device device, unsigned* c
 NOS_NVML_EXPORT Return nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned index, Device* mig) {
     return read("nvmlDeviceGetMigDeviceHandleByIndex", [=](const Configuration& c, const State& state) {
         const unsigned gpu = resolve_gpu(state, device);
-        if (c.model_of(gpu).mig == Mig::none) throw Refusal{Return::not_supported};
-        if (index >= c.model_of(gpu).slices) throw Refusal{Return::invalid_argument};
+        if (c.model_of(gpu).mig == Mig::none) {
+            throw Refusal{Return::not_supported};
+        }
+        if (index >= c.model_of(gpu).slices) {
+            throw Refusal{Return::invalid_argument};
+        }
         const auto found = std::ranges::find_if(state.compute_instances, [=](const ComputeInstance& ci) {
             return ci.gpu == gpu && ci.index == index;
         });
-        if (found == state.compute_instances.end()) throw Refusal{Return::not_found};
+        if (found == state.compute_instances.end()) {
+            throw Refusal{Return::not_found};
+        }
         required(mig) = device_handle(*found);
     });
 }
@@ -112,7 +128,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetComputeInstanceId(Device mig, unsigned* id) 
 NOS_NVML_EXPORT Return nvmlDeviceGetAttributes_v2(Device device, Attributes* attributes) {
     return read("nvmlDeviceGetAttributes", [=](const Configuration& c, const State& state) {
         const Target target = resolve(state, device);
-        if (target.mig == nullptr) throw Refusal{Return::not_supported};
+        if (target.mig == nullptr) {
+            throw Refusal{Return::not_supported};
+        }
         required(attributes) = attributes_of(c, state, *target.mig);
     });
 }

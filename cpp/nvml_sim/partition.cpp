@@ -44,12 +44,20 @@ bool fits(const Configuration& configuration, const State& state, unsigned gpu, 
     unsigned slices = profile.slices;
     Engines engines = profile.engines;
     for (const GpuInstance& gi : state.gpu_instances) {
-        if (gi.gpu != gpu) continue;
-        if (overlap(start, profile.size, gi.start, gi.size)) return false;
+        if (gi.gpu != gpu) {
+            continue;
+        }
+        if (overlap(start, profile.size, gi.start, gi.size)) {
+            return false;
+        }
         const Profile& other = profile_of(configuration, gi);
-        if (other.id == profile.id) ++same;
+        if (other.id == profile.id) {
+            ++same;
+        }
         slices += other.slices;
-        for (const auto engine : engine_counts) engines.*engine += other.engines.*engine;
+        for (const auto engine : engine_counts) {
+            engines.*engine += other.engines.*engine;
+        }
     }
     return same <= profile.max_instances && slices <= model.slices &&
            std::ranges::all_of(engine_counts,
@@ -60,7 +68,9 @@ std::optional<unsigned> choose_start(const Configuration& configuration, const S
                                      const Profile& profile) {
     const auto found = std::ranges::find_if(
         profile.preferred, [&](unsigned start) { return fits(configuration, state, gpu, profile, start); });
-    if (found == profile.preferred.end()) return std::nullopt;
+    if (found == profile.preferred.end()) {
+        return std::nullopt;
+    }
     return *found;
 }
 
@@ -70,7 +80,9 @@ unsigned remaining(const Configuration& configuration, const State& state, unsig
     State trial = state;
     unsigned count = 0;
     for (const unsigned start : profile.starts) {
-        if (!fits(configuration, trial, gpu, profile, start)) continue;
+        if (!fits(configuration, trial, gpu, profile, start)) {
+            continue;
+        }
         trial.gpu_instances.push_back({gpu, 0, profile.id, start, profile.size, 0});
         ++count;
     }
@@ -90,7 +102,9 @@ std::vector<unsigned> free_compute_starts(const Configuration& configuration, co
             return ci.gpu == gi.gpu && ci.gpu_instance == gi.id &&
                    overlap(start, profile.slices, ci.start, ci.size);
         });
-        if (!taken) result.push_back(start);
+        if (!taken) {
+            result.push_back(start);
+        }
     }
     return result;
 }
@@ -102,12 +116,18 @@ std::string mig_name(const Profile& profile, const ComputeProfile& compute) {
 
 std::string mig_uuid(const std::string& gpu_uuid, std::uint64_t serial) {
     std::uint64_t seed = serial;
-    for (const char c : gpu_uuid) seed = scramble(seed ^ static_cast<unsigned char>(c));
+    for (const char c : gpu_uuid) {
+        seed = scramble(seed ^ static_cast<unsigned char>(c));
+    }
     std::uint64_t bits = seed;
     std::string text = "MIG-";
     for (unsigned digit = 0; digit < 32; ++digit) {
-        if (digit == 16) bits = scramble(seed);
-        if (digit == 8 || digit == 12 || digit == 16 || digit == 20) text += '-';
+        if (digit == 16) {
+            bits = scramble(seed);
+        }
+        if (digit == 8 || digit == 12 || digit == 16 || digit == 20) {
+            text += '-';
+        }
         text += digit == 12 ? '5' : "0123456789abcdef"[bits & 0xFU];  // version 5: made from a name
         bits >>= 4U;
     }

@@ -9,9 +9,15 @@ namespace nos::nvml_sim {
 namespace {
 
 Kill parse_kill(std::string_view word) {
-    if (word == "never") return Kill::never;
-    if (word == "before") return Kill::before;
-    if (word == "after") return Kill::after;
+    if (word == "never") {
+        return Kill::never;
+    }
+    if (word == "before") {
+        return Kill::before;
+    }
+    if (word == "after") {
+        return Kill::after;
+    }
     throw std::invalid_argument("unknown moment: " + std::string(word));
 }
 
@@ -31,7 +37,9 @@ std::string_view name_of(Kill kill) {
 void parse_line(State& state, Words& words, std::size_t gpu_count) {
     const auto gpu = [&words, gpu_count] {
         const unsigned number = words.number();
-        if (number >= gpu_count) throw std::invalid_argument("no such GPU");
+        if (number >= gpu_count) {
+            throw std::invalid_argument("no such GPU");
+        }
         return number;
     };
     const auto u = [&words] { return words.number(); };
@@ -68,7 +76,9 @@ void append(std::string& text, const First& first, const Rest&... rest) {
         text += std::to_string(first);
     }
     text += sizeof...(rest) == 0 ? '\n' : ' ';
-    if constexpr (sizeof...(rest) > 0) append(text, rest...);
+    if constexpr (sizeof...(rest) > 0) {
+        append(text, rest...);
+    }
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ struct Event {
     unsigned gpu_instance, compute_instance;
 };
 
-enum class Kill { never, before, after };
+enum class Kill : std::uint8_t { never, before, after };
 
 // What happens to calls of a function: the first `skip` pass, the next `count` are hit, the rest pass.
 struct Fault {
@@ -65,8 +65,9 @@ struct State {
     std::vector<Event> events;
     std::vector<Fault> faults;
 
-    const GpuInstance* find_gpu_instance(unsigned gpu, unsigned id) const;
-    const ComputeInstance* find_compute_instance(unsigned gpu, unsigned gpu_instance, unsigned id) const;
+    [[nodiscard]] const GpuInstance* find_gpu_instance(unsigned gpu, unsigned id) const;
+    [[nodiscard]] const ComputeInstance* find_compute_instance(unsigned gpu, unsigned gpu_instance,
+                                                               unsigned id) const;
 };
 
 // Throws std::invalid_argument.

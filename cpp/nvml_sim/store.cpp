@@ -25,12 +25,16 @@ Lock::Lock(const std::filesystem::path& configuration)
     // Every lock opens the file anew, so that threads exclude each other as processes do.
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg)
     : descriptor_(open(with_suffix(configuration, ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0) throw std::system_error(errno, std::generic_category());
+    if (descriptor_ < 0) {
+        throw std::system_error(errno, std::generic_category());
+    }
     while (flock(descriptor_, LOCK_EX) != 0) {
-        if (errno == EINTR) continue;
-        const std::system_error failure(errno, std::generic_category());
+        if (errno == EINTR) {
+            continue;
+        }
+        const int error = errno;
         close(descriptor_);
-        throw failure;
+        throw std::system_error(error, std::generic_category());
     }
 }
 
@@ -43,8 +47,11 @@ std::filesystem::path state_path(const std::filesystem::path& configuration) {
 std::string load(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) {
-        if (!std::filesystem::exists(path)) return {};
-        throw std::system_error(errno, std::generic_category());
+        const int error = errno;
+        if (error == ENOENT) {
+            return {};
+        }
+        throw std::system_error(error, std::generic_category());
     }
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }

@@ -43,7 +43,9 @@ Memory memory_of(const Configuration& configuration, const State& state, const T
     std::uint64_t used = 0;
     for (const Process& process : state.processes) {
         const bool here = target.mig == nullptr || process.gpu_instance == target.mig->gpu_instance;
-        if (process.gpu == target.gpu && here) used += process.mib;
+        if (process.gpu == target.gpu && here) {
+            used += process.mib;
+        }
     }
     used = std::min(used, total);
     return {total * mib, (total - used) * mib, used * mib};
@@ -53,10 +55,14 @@ Return list_processes(const char* function, Device device, unsigned* count, Proc
     Return too_small = Return::success;
     const Return result = read(function, [&](const Configuration&, const State& state) {
         std::vector<Process> processes = processes_on(state, resolve(state, device));
-        if (!any) processes.clear();
+        if (!any) {
+            processes.clear();
+        }
         const unsigned room = required(count);
         *count = static_cast<unsigned>(processes.size());
-        if (processes.empty()) return;
+        if (processes.empty()) {
+            return;
+        }
         if (infos == nullptr || room < processes.size()) {
             too_small = Return::insufficient_size;
             return;
@@ -98,8 +104,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetMemoryInfo(Device device, Memory* memory) {
 
 NOS_NVML_EXPORT Return nvmlDeviceGetMemoryInfo_v2(Device device, MemoryV2* memory) {
     return read("nvmlDeviceGetMemoryInfo", [=](const Configuration& c, const State& state) {
-        if (required(memory).version != version_of<MemoryV2>(2))
+        if (required(memory).version != version_of<MemoryV2>(2)) {
             throw Refusal{Return::argument_version_mismatch};
+        }
         const Memory plain = memory_of(c, state, resolve(state, device));
         *memory = {memory->version, plain.total, 0, plain.free, plain.used};
     });
@@ -109,7 +116,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetUtilizationRates(Device device, Utilization*
     return read("nvmlDeviceGetUtilizationRates", [=](const Configuration&, const State& state) {
         const Target target = resolve(state, device);
         const GpuState& gpu = state.gpus[target.gpu];
-        if (target.mig != nullptr || gpu.mig) throw Refusal{Return::not_supported};
+        if (target.mig != nullptr || gpu.mig) {
+            throw Refusal{Return::not_supported};
+        }
         required(utilization) = {gpu.utilization, gpu.memory_utilization};
     });
 }
@@ -137,7 +146,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetMPSComputeRunningProcesses_v3(Device device,
 NOS_NVML_EXPORT Return nvmlDeviceGetTemperature(Device device, unsigned sensor, unsigned* temperature) {
     return read("nvmlDeviceGetTemperature", [=](const Configuration&, const State& state) {
         resolve_gpu(state, device);
-        if (sensor != 0) throw Refusal{Return::invalid_argument};
+        if (sensor != 0) {
+            throw Refusal{Return::invalid_argument};
+        }
         required(temperature) = celsius;
     });
 }
@@ -148,7 +159,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetTemperatureV(Device device, Temperature* tem
         if (required(temperature).version != version_of<Temperature>(1)) {
             throw Refusal{Return::argument_version_mismatch};
         }
-        if (temperature->sensor != 0) throw Refusal{Return::invalid_argument};
+        if (temperature->sensor != 0) {
+            throw Refusal{Return::invalid_argument};
+        }
         temperature->celsius = celsius;
     });
 }
@@ -164,7 +177,9 @@ NOS_NVML_EXPORT Return nvmlDeviceGetPowerUsage(Device device, unsigned* power) {
 NOS_NVML_EXPORT Return nvmlDeviceGetFieldValues(Device device, int count, FieldValue* values) {
     return read("nvmlDeviceGetFieldValues", [=](const Configuration&, const State& state) {
         const Target target = resolve(state, device);
-        if (count <= 0) throw Refusal{Return::invalid_argument};
+        if (count <= 0) {
+            throw Refusal{Return::invalid_argument};
+        }
         for (FieldValue& field : std::span(&required(values), static_cast<std::size_t>(count))) {
             read_field(field, target.mig == nullptr);
         }

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nos::nvml_sim {
@@ -14,13 +15,15 @@ class Words {
   public:
     explicit Words(std::string_view line) : rest_(line) {}
 
-    bool empty() const { return rest_.empty(); }
+    [[nodiscard]] bool empty() const { return rest_.empty(); }
 
     std::string_view word() {
         const auto end = rest_.find(' ');
         const std::string_view taken = rest_.substr(0, end);
         rest_ = end == std::string_view::npos ? std::string_view{} : rest_.substr(end + 1);
-        if (taken.empty()) throw std::invalid_argument("a word is missing");
+        if (taken.empty()) {
+            throw std::invalid_argument("a word is missing");
+        }
         return taken;
     }
 
@@ -39,7 +42,9 @@ class Words {
         while (true) {
             const auto comma = list.find(',');
             result.push_back(parse<unsigned>(list.substr(0, comma)));
-            if (comma == std::string_view::npos) return result;
+            if (comma == std::string_view::npos) {
+                return result;
+            }
             list.remove_prefix(comma + 1);
         }
     }
@@ -48,10 +53,13 @@ class Words {
     template <class T>
     static T parse(std::string_view text) {
         const bool hexadecimal = text.starts_with("0x");
-        if (hexadecimal) text.remove_prefix(2);
+        if (hexadecimal) {
+            text.remove_prefix(2);
+        }
         T value{};
-        const char* const end = text.data() + text.size();
-        const auto [stopped, error] = std::from_chars(text.data(), end, value, hexadecimal ? 16 : 10);
+        const char* const begin = text.data();
+        const char* const end = begin + text.size();
+        const auto [stopped, error] = std::from_chars(begin, end, value, hexadecimal ? 16 : 10);
         if (error != std::errc{} || stopped != end) {
             throw std::invalid_argument(std::string(text) + " is not a number");
         }
@@ -66,7 +74,9 @@ template <class Use>
 void for_each_line(std::string_view text, Use use) {
     while (!text.empty()) {
         const auto end = text.find('\n');
-        if (const std::string_view line = text.substr(0, end); !line.empty()) use(Words(line));
+        if (const std::string_view line = text.substr(0, end); !line.empty()) {
+            use(Words(line));
+        }
         text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     }
 }
