@@ -12,6 +12,7 @@ import pytest
 
 from nos.testbed import TestbedError, state
 from nos.testbed.controlplane import Layout
+from nos.testbed.credentials import unfinished
 from nos.testbed.state import Process, State
 
 
@@ -57,6 +58,14 @@ def test_a_state_that_cannot_be_read_is_no_state(tmp_path: Path, text: str) -> N
     layout.state.write_text(text)
     assert state.read(layout) is None
     assert state.down(layout) is False
+    assert not layout.directory.exists()
+
+
+def test_a_file_that_was_being_written_goes_too(tmp_path: Path) -> None:
+    layout = stale(tmp_path / "testbed")
+    for path in (layout.state, layout.kubeconfig):  # Ctrl-C came between writing and renaming
+        unfinished(path).write_text("{")
+    state.down(layout)
     assert not layout.directory.exists()
 
 

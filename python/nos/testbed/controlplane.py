@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from .credentials import unfinished
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -109,6 +111,7 @@ class Layout:
         state = [self.etcd, *sockets, self.certificates, self.config, self.kubeconfig, self.logs, self.state]
         return [
             *state,
+            *(unfinished(path) for path in (self.kubeconfig, self.state)),
             self.real_node,
             *self.cgroups(),
             self.lock,

@@ -83,8 +83,12 @@ def write_kubeconfig(path: Path, *, server: str, ca_file: Path, user: str, token
 
 def write_private(path: Path, text: str) -> None:
     """Readable by the owner alone, and there whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(unfinished(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
         file.write(text)
-    unfinished.rename(path)
+    unfinished(path).rename(path)
+
+
+def unfinished(path: Path) -> Path:
+    """What `write_private` leaves when it is interrupted."""
+    return path.with_name(f"{path.name}.tmp")
