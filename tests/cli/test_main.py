@@ -34,7 +34,7 @@ def test_version_loads_nothing_heavy() -> None:
 def test_help_lists_the_commands() -> None:
     result = nos("--help")
     assert result.returncode == 0
-    for command in ("simulate", "testbed", "controller"):
+    for command in ("simulate", "testbed", "controller", "mig"):
         assert command in result.stdout
 
 

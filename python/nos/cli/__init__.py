@@ -7,7 +7,7 @@ from typing import Any
 from nos import __version__
 
 # A command is the function, or the Typer application `app`, that its module exposes.
-_COMMANDS = ("simulate", "testbed", "controller", "agent", "demo")
+_COMMANDS = ("simulate", "testbed", "controller", "agent", "mig", "demo")
 
 
 def main() -> None:
