@@ -3,12 +3,20 @@
 Pods and nodes are plain dicts; `core_pod` and `core_node` spell the same thing for the core.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nos._core import HostPort, NodeSpec, PodSpec, Requirement, SelectorTerm, Taint, Toleration
+from nos._core import GpuSpec, HostPort, NodeSpec, PodSpec, Requirement, SelectorTerm, Taint, Toleration
+from tests.cut_gpus import MODELS, Spot, ways
+from tests.mig.cuts import Placement
 
 GPU = "nvidia.com/gpu"
+MIG = "nvidia.com/mig-"
+PROFILES = {
+    MIG + name.replace("+", "."): name for model in MODELS.values() for name in [kind.name for kind in model.gpu.kinds]
+}
 
 
 def core_node(node: dict[str, Any]) -> NodeSpec:
@@ -17,6 +25,13 @@ def core_node(node: dict[str, Any]) -> NodeSpec:
         labels=node.get("labels", {}),
         taints=[Taint(*taint) for taint in node.get("taints", [])],
         unschedulable=node.get("unschedulable", False),
+        gpus=[
+            GpuSpec(
+                MODELS[gpu["model"]].core if gpu["model"] else None,
+                **{name: gpu[name] for name in ("mig", "ready", "healthy", "pod", "instances")},
+            )
+            for gpu in node.get("gpus", [])
+        ],
     )
 
 
@@ -84,14 +99,21 @@ def may_use(pod: dict[str, Any], name: str, node: dict[str, Any]) -> bool:
     )
 
 
+def wanted_instances(pod: dict[str, Any]) -> Counter[str]:
+    """By profile, on a node that nos cuts."""
+    wanted = {name: pod["requests"].get(resource, 0) for resource, name in PROFILES.items()}
+    return +Counter(wanted)
+
+
 @dataclass
 class Held:
-    """A Pod of the oracle."""
+    """A Pod of the oracle. What it has of its node is taken from the core, and judged here."""
 
     pod: dict[str, Any]
     node: str = ""
     assumed: bool = False
     gpus: list[int] = field(default_factory=list)
+    instances: list[Spot] = field(default_factory=list)
     priority: int = 0
     arrival: int = 0
 
@@ -114,11 +136,39 @@ class Ledger:
         return total
 
     def gpu_free(self, name: str) -> list[int]:
+        cut = self.nodes[name].get("gpus", [])
         free = [1000] * self.nodes[name]["allocatable"].get(GPU, 0)
         for held in self.on(name):
             for slot in held.gpus:
                 free[slot] -= held.pod.get("share") or 1000
+        for slot, gpu in enumerate(cut):
+            given = gpu["healthy"] and (gpu["model"] or gpu["ready"]) and not gpu["pod"]
+            if self.taken(name, slot) or (free[slot] == 1000 and not given):
+                free[slot] = 0
         return free
+
+    def taken(self, name: str, slot: int) -> list[Placement]:
+        """The instances on a GPU that Pods have or are to get, whoever they are."""
+        seen = [(profile, start) for profile, start, _, pod in self.nodes[name]["gpus"][slot]["instances"] if pod]
+        given = [spot[1:] for held in self.on(name) for spot in held.instances if spot[0] == slot]
+        return [*given, *(placement for placement in seen if placement not in given)]
+
+    def lacking(self, name: str) -> int:
+        """Instances that Pods of the node should have and have not."""
+        return sum(wanted_instances(held.pod).total() - len(held.instances) for held in self.on(name))
+
+    def ways(self, pod: dict[str, Any], name: str) -> Iterator[tuple[tuple[int, ...], list[Spot]]]:
+        """All ways to give the Pod its whole GPUs and its instances on a node that nos cuts."""
+        free, wanted = self.gpu_free(name), wanted_instances(pod)
+        if wanted and self.lacking(name) > 0:
+            return
+        cuttable = {
+            slot: (gpu["model"], self.taken(name, slot))
+            for slot, gpu in enumerate(self.nodes[name]["gpus"])
+            if gpu["healthy"] and gpu["model"] and (free[slot] == 1000 or self.taken(name, slot))
+        }
+        whole = [slot for slot, milli in enumerate(free) if milli == 1000]
+        yield from ways(cuttable, whole, 0 if pod.get("share") else pod["requests"].get(GPU, 0), wanted)
 
     def fits(self, pod: dict[str, Any], name: str) -> bool:
         node = self.nodes[name]
@@ -127,8 +177,11 @@ class Ledger:
             return False
         for resource, amount in pod["requests"].items():
             free = allocatable.get(resource, 0) - requested.get(resource, 0)
-            if resource not in (GPU, "pods") and amount > 0 and amount > free:
+            counted = resource not in (GPU, "pods") and not (node.get("gpus") and resource in PROFILES)
+            if counted and amount > 0 and amount > free:
                 return False
+        if node.get("gpus") and next(self.ways(pod, name), None) is None:
+            return False
         taken = [port for held in self.on(name) for port in held.pod.get("ports", [])]
         for port, protocol, address in pod.get("ports", []):
             for other, other_protocol, other_address in taken:

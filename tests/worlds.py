@@ -4,6 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.cut_gpus import MODELS, fits_with
+
 GPU = "nvidia.com/gpu"
 keys = st.sampled_from(["zone", "model", "size"])
 values = st.sampled_from(["a", "b", "1", "2", "10", "+2", "-1"])
@@ -73,5 +75,42 @@ def _pod(draw: Any) -> dict[str, Any]:
     return pod
 
 
+# Of the A100 (8 units, 7 slices), the A30 (4) and the RTX PRO 6000 (12).
+profiles = st.sampled_from(
+    ["1g.5gb", "1g.5gb+me", "1g.10gb", "2g.10gb", "3g.20gb", "3g.20gb", "4g.20gb", "7g.40gb"]
+    + ["1g.6gb", "2g.12gb", "4g.24gb", "1g.24gb", "1g.24gb+me.all", "2g.48gb"]
+)
+holders = st.one_of(st.just(""), st.just(""), uids, st.just("gpus/stranger"))
+models = st.sampled_from([*MODELS, *MODELS, None])
+
+
+def _gpu(draw: Any) -> dict[str, Any]:
+    """A GPU that nos cuts: whole, cut, ill, and some of it in hands that may be on record here, elsewhere or nowhere."""
+    model, healthy = draw(models), draw(st.sampled_from([True, True, True, False]))
+    gpu: dict[str, Any] = {"model": model, "healthy": healthy, "mig": False, "ready": False, "pod": "", "instances": []}
+    if model is None or draw(st.booleans()):
+        return gpu | {"ready": draw(st.booleans()), "pod": draw(holders)}
+    there: list[tuple[str, int]] = []
+    for placement in draw(st.lists(st.sampled_from(MODELS[model].placements), max_size=5)):
+        if fits_with(model, there, placement):
+            there.append(placement)
+    return gpu | {"mig": True, "instances": [(*placement, draw(st.booleans()), draw(holders)) for placement in there]}
+
+
+def _cut_node(draw: Any) -> dict[str, Any]:
+    gpus = draw(st.lists(st.composite(_gpu)(), min_size=1, max_size=3))
+    allocatable = {"cpu": 4000, "memory": 16, "ephemeral-storage": 10, "pods": 10, GPU: len(gpus)}
+    return {"allocatable": allocatable | {"nvidia.com/mig-1g.10gb": 0}, "gpus": gpus}
+
+
+def _profile_pod(draw: Any) -> dict[str, Any]:
+    """Slices of one or two profiles, and sometimes a whole GPU too."""
+    wanted = draw(st.dictionaries(profiles, st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=2))
+    requests = {f"nvidia.com/mig-{name.replace('+', '.')}": count for name, count in wanted.items()}
+    return {"requests": requests | {GPU: draw(st.sampled_from([0, 0, 0, 1]))}}
+
+
 nodes = st.composite(_node)()
 pods = st.composite(_pod)()
+cut_nodes = st.composite(_cut_node)()
+profile_pods = st.composite(_profile_pod)()

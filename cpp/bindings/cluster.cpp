@@ -39,9 +39,9 @@ PodSpecHandle pod_spec(const Mapping& requests, std::int32_t gpu_share_milli, co
 using NamedInstance =
     std::tuple<std::string, int, bool, std::string>;  // profile, start, ready, uid of who holds it
 
-GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, std::string pod,
-                 const std::vector<NamedInstance>& instances) {
-    GpuSpec gpu{model, mig, ready, std::move(pod), {}};
+GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, bool healthy,
+                 std::string pod, const std::vector<NamedInstance>& instances) {
+    GpuSpec gpu{model, mig, ready, healthy, std::move(pod), {}};
     if (model == nullptr && !instances.empty()) {
         throw py::value_error("a GPU of no model has no instances");
     }
@@ -121,7 +121,7 @@ void bind_specs(const py::module_& module) {
         .def("__hash__", [](const PodSpecHandle& spec) { return spec.value->hash(); });
     py::class_<GpuSpec>(module, "GpuSpec")
         .def(py::init(&gpu_spec), py::arg("model"), py::kw_only(), py::arg("mig") = false,
-             py::arg("ready") = false, py::arg("pod") = "",
+             py::arg("ready") = false, py::arg("healthy") = true, py::arg("pod") = "",
              py::arg("instances") = std::vector<NamedInstance>{});
     py::class_<NodeSpecHandle>(module, "NodeSpec")
         .def(py::init(&node_spec), py::arg("allocatable"), py::kw_only(), py::arg("labels") = LabelMap{},
@@ -168,6 +168,7 @@ struct PodState {
     std::string node;
     Pod pod;
     std::vector<NamedHeld> instances;
+    bool placed = false;
     bool ready = false;
 };
 
@@ -213,6 +214,7 @@ void bind_states(const py::module_& module) {
         .def_property_readonly("phase", [](const PodState& state) { return phase_name(state.pod.phase); })
         .def_property_readonly("gpus", [](const PodState& state) { return listed(state.pod.gpus); })
         .def_readonly("instances", &PodState::instances)
+        .def_readonly("placed", &PodState::placed)
         .def_readonly("ready", &PodState::ready)
         .def_property_readonly("priority", [](const PodState& state) { return state.pod.priority; });
 }
@@ -374,8 +376,12 @@ void bind_ledger(const py::module_& module) {
                 const Entry entry{self.door()};
                 const PodId id = pod_called(self, uid);
                 const Pod& pod = self.pod(id);
-                return PodState{std::string{uid}, pod.node.valid() ? std::string{self.name(pod.node)} : "",
-                                pod, named(self, pod.node, pod.instances), self.ready(id)};
+                return PodState{std::string{uid},
+                                pod.node.valid() ? std::string{self.name(pod.node)} : "",
+                                pod,
+                                named(self, pod.node, pod.instances),
+                                self.placed(id),
+                                self.ready(id)};
             },
             py::arg("uid"))
         .def(

@@ -54,9 +54,7 @@ Counted count_pods(const Cluster& cluster, const Node& node) {
             counted.claims[held.gpu].push_back({held.placement, id});
         }
         if (!node.cuts.empty()) {
-            for (const ProfileRequest& request : spec.profiles) {
-                counted.mig_excess += request.count;
-            }
+            counted.mig_excess += spec.instances();
             counted.mig_excess -= static_cast<std::int64_t>(pod.instances.size());
         }
         counted.gpu_excess += spec.gpu_slots() - static_cast<std::int64_t>(pod.gpus.size());
@@ -75,6 +73,12 @@ void check_cuts(const Node& node, Counted& counted, const std::string& name) {
         const auto order = [](const Claim& claim) { return std::pair{claim.placement, claim.pod}; };
         std::vector<Claim> kept{cut.claims.begin(), cut.claims.end()};
         std::vector<Claim>& expected = counted.claims[slot];
+        for (const InstanceSpec& instance : gpu.instances) {
+            if (!instance.pod.empty() &&
+                std::ranges::find(expected, instance.placement, &Claim::placement) == expected.end()) {
+                expected.push_back({instance.placement, PodId{}});
+            }
+        }
         std::ranges::sort(kept, {}, order);
         std::ranges::sort(expected, {}, order);
         require(kept == expected, place + ": claims");
@@ -84,7 +88,18 @@ void check_cuts(const Node& node, Counted& counted, const std::string& name) {
         }
         require(gpu.model == nullptr ? placements.empty() : gpu.model->of(placements) == cut.state,
                 place + ": claims that cannot be together");
-        require(cut.closed == (gpu.model == nullptr || (kept.empty() && counted.gpu_used.at(slot) > 0)),
+        for (const InstanceSpec& instance : gpu.instances) {
+            require(
+                instance.pod.empty() || std::ranges::find(placements, instance.placement) != placements.end(),
+                place + ": what a Pod holds is given away");
+        }
+        require(cut.withheld == (kept.empty() && counted.gpu_used.at(slot) == 0 &&
+                                 (!gpu.pod.empty() || !gpu.can_be_whole())),
+                place + ": withheld");
+        if (cut.withheld) {
+            counted.gpu_used.at(slot) = whole_gpu;
+        }
+        require(cut.closed == (!gpu.can_be_cut() || (kept.empty() && counted.gpu_used.at(slot) > 0)),
                 place + ": closed");
         require(kept.empty() || counted.gpu_used.at(slot) == 0, place + ": cut and taken whole");
         if (!kept.empty()) {

@@ -9,30 +9,6 @@ namespace nos {
 
 namespace {
 
-// What the agent saw the Pod hold becomes what it holds; whether that is anything.
-bool take_over(const NodeSpec& node, std::string_view uid, Pod& pod) {
-    Slots gpus;
-    Instances instances;
-    for (std::uint16_t slot = 0; slot < node.gpus.size(); ++slot) {
-        const GpuSpec& gpu = node.gpus[slot];
-        if (gpu.pod == uid) {
-            gpus.push_back(slot);
-        }
-        for (const InstanceSpec& instance : gpu.instances) {
-            if (instance.pod == uid) {
-                instances.push_back({slot, instance.placement});
-            }
-        }
-    }
-    if (!gpus.empty()) {
-        pod.gpus = gpus;
-    }
-    if (!instances.empty()) {
-        pod.instances = instances;
-    }
-    return !gpus.empty() || !instances.empty();
-}
-
 // Instances that an assumption names: those that the Pod asks for, each where it fits beside the others.
 void require_fit(const Node& node, const PodSpec& spec, const Slots& gpus, const Instances& instances) {
     const auto refuse = [](const std::string& what) { throw std::invalid_argument("instances: " + what); };
@@ -161,12 +137,16 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
             use_of(node.extended, resource).allocatable = amount;
         }
         settle_cuts(node);
-        // Whom the agent saw on a GPU or an instance is counted there, before the others find a place.
+        // What Pods are known to hold comes before what others look for, and what the API server knows of
+        // before what is only assumed.
         std::vector<PodId> order{node.pods.begin(), node.pods.end()};
-        std::ranges::stable_partition(order,
-                                      [&](PodId pod) { return take_over(*node.spec, uid(pod), pods_[pod]); });
+        std::ranges::stable_partition(order, [&](PodId pod) { return pods_[pod].phase == Phase::bound; });
         for (const PodId pod : order) {
-            count(node, pod, specs_[pods_[pod].spec].spec->gpu_slots());
+            count(node, pod);
+        }
+        for (const PodId pod : order) {
+            claim_missing(node, pod);
+            count_excess(node, pod, 1);
         }
     }
     touch(id);
@@ -306,7 +286,7 @@ void Cluster::upsert_pod(std::string_view uid, const std::shared_ptr<const PodSp
         release(old_spec);
     }
     if (node.valid()) {
-        attach(id, node, phase, std::move(gpus), std::move(instances), spec->gpu_slots());
+        attach(id, node, phase, std::move(gpus), std::move(instances), Claiming::all);
     } else {
         pod.gpus.clear();
         pod.instances.clear();
@@ -362,7 +342,7 @@ void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances) 
     }
     require_fit(node, spec, gpus, instances);
     stop_waiting(id);
-    attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), spec.gpu_slots());
+    attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), Claiming::known);
     if (in_transaction_) {
         journal_.push_back({id, NodeId{}, {}, {}});
     }
@@ -390,8 +370,7 @@ bool Cluster::forget(PodId id) {
 void Cluster::undo(const Undo& last) {
     if (last.node.valid()) {
         stop_waiting(last.pod);
-        attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances,
-               static_cast<std::int64_t>(last.gpus.size()));
+        attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
     } else {
         forget(last.pod);
     }
@@ -411,9 +390,9 @@ void Cluster::stop_waiting(PodId id) {
     waiting_.pop_back();
 }
 
-// Puts a Pod that is on no list on a node, where it claims these slots, and others until it holds `most`.
+// Puts a Pod that is on no list on a node, where it claims these and what the agent saw it hold.
 void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances,
-                     std::int64_t most) {
+                     Claiming claiming) {
     Pod& pod = pods_[id];
     Node& node = nodes_[node_id];
     pod.phase = phase;
@@ -423,7 +402,11 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     pod.index = static_cast<std::uint32_t>(node.pods.size());
     node.pods.push_back(id);
     if (node.present()) {
-        count(node, id, most);
+        count(node, id);
+        if (claiming == Claiming::all) {
+            claim_missing(node, id);
+        }
+        count_excess(node, id, 1);
         touch(node_id);
     }
 }
@@ -443,28 +426,33 @@ void Cluster::detach(PodId id) {
 
 // ---- sums of a present node
 
-void Cluster::count(Node& node, PodId id, std::int64_t most_slots) {
-    Pod& pod = pods_[id];
-    const InternedSpec& interned = specs_[pod.spec];
+void Cluster::count(Node& node, PodId id) {
+    const InternedSpec& interned = specs_[pods_[id].spec];
     add_requests(node, interned, 1);
     node.host_ports.insert(node.host_ports.end(), interned.spec->host_ports.begin(),
                            interned.spec->host_ports.end());
-    claim_gpus(node, pod, most_slots);
-    claim_instances(node, id);
+    claim_known(node, id);
 }
 
 void Cluster::uncount(Node& node, PodId id) {
-    const Pod& pod = pods_[id];
-    const InternedSpec& interned = specs_[pod.spec];
-    unclaim_instances(node, id);
+    const InternedSpec& interned = specs_[pods_[id].spec];
     add_requests(node, interned, -1);
     for (const HostPort& host_port : interned.spec->host_ports) {
         node.host_ports.erase(std::ranges::find(node.host_ports, host_port));
     }
-    for (const std::uint16_t slot : pod.gpus) {
-        set_slot(node, slot, node.gpu_free[slot] + interned.spec->gpu_slot_milli());
+    count_excess(node, id, -1);
+    unclaim(node, id);
+}
+
+// What a Pod lacks: the API server let another scheduler overcommit the node, or it is cut in another way
+// than anybody told; and the ledger says so.
+void Cluster::count_excess(Node& node, PodId id, std::int64_t sign) const {
+    const Pod& pod = pods_[id];
+    const PodSpec& spec = *specs_[pod.spec].spec;
+    node.gpu_excess += sign * (spec.gpu_slots() - static_cast<std::int64_t>(pod.gpus.size()));
+    if (!node.cuts.empty()) {
+        node.mig_excess += sign * (spec.instances() - static_cast<std::int64_t>(pod.instances.size()));
     }
-    node.gpu_excess -= interned.spec->gpu_slots() - static_cast<std::int64_t>(pod.gpus.size());
 }
 
 void Cluster::add_requests(Node& node, const InternedSpec& interned, std::int64_t sign) {
@@ -474,52 +462,6 @@ void Cluster::add_requests(Node& node, const InternedSpec& interned, std::int64_
     for (const auto& [resource, amount] : interned.extended) {
         use_of(node.extended, resource).requested += sign * amount;
     }
-}
-
-// Takes the slots that the Pod names if they are free enough, else the fullest that are, lowest first, until
-// it has `most`. What it lacks is excess: the API server let another scheduler overcommit the node, and the
-// ledger says so.
-void Cluster::claim_gpus(Node& node, Pod& pod, std::int64_t most) {
-    const PodSpec& spec = *specs_[pod.spec].spec;
-    const std::int32_t milli = spec.gpu_slot_milli();
-    Slots claimed;
-    const auto claim = [&](std::size_t slot) {
-        set_slot(node, slot, node.gpu_free[slot] - milli);
-        claimed.push_back(static_cast<std::uint16_t>(slot));
-    };
-    for (const std::uint16_t slot : pod.gpus) {
-        if (std::cmp_less(claimed.size(), most) && slot < node.gpu_free.size() &&
-            node.gpu_free[slot] >= milli && std::ranges::find(claimed, slot) == claimed.end()) {
-            claim(slot);
-        }
-    }
-    while (std::cmp_less(claimed.size(), most)) {
-        std::optional<std::size_t> fullest;
-        for (std::size_t slot = 0; slot < node.gpu_free.size(); ++slot) {
-            if (node.gpu_free[slot] >= milli && (!fullest || node.gpu_free[slot] < node.gpu_free[*fullest]) &&
-                std::ranges::find(claimed, slot) == claimed.end()) {
-                fullest = slot;
-            }
-        }
-        if (!fullest) {
-            break;
-        }
-        claim(*fullest);
-    }
-    std::ranges::sort(claimed);
-    node.gpu_excess += spec.gpu_slots() - static_cast<std::int64_t>(claimed.size());
-    pod.gpus = std::move(claimed);
-}
-
-void Cluster::set_slot(Node& node, std::size_t slot, std::int32_t free) {
-    const std::int32_t before = node.gpu_free[slot];
-    node.gpu_free[slot] = static_cast<std::uint16_t>(free);
-    if (!node.cuts.empty() && node.cuts[slot].claims.empty()) {
-        close(node, slot, free < whole_gpu || node.spec->gpus[slot].model == nullptr);
-    }
-    node.gpu_free_milli += free - before;
-    node.gpu_free_whole += (free == whole_gpu ? 1 : 0) - (before == whole_gpu ? 1 : 0);
-    gpu_used_milli_ -= free - before;
 }
 
 }  // namespace nos

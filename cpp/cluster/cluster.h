@@ -93,8 +93,10 @@ class Cluster {
     [[nodiscard]] const Demand& demand() const { return demand_; }
     [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
 
-    // Whether what the Pod holds exists and can be handed to it: true at once where nos does not cut the
-    // GPUs.
+    // Whether all that the Pod asks for has its place on its node.
+    [[nodiscard]] bool placed(PodId id) const;
+    // Whether what the Pod holds exists and can be handed to it: once it is placed, where nos does not cut
+    // the GPUs.
     [[nodiscard]] bool ready(PodId id) const;
     // What the GPUs of a node are to become; empty where nos does not cut them.
     [[nodiscard]] std::vector<Target> targets(NodeId id) const;
@@ -113,6 +115,9 @@ class Cluster {
 
   private:
     friend class Transaction;
+
+    // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
+    enum class Claiming : std::uint8_t { known, all };
 
     // What undoes one assume or forget.
     struct Undo {
@@ -134,21 +139,31 @@ class Cluster {
     void start_waiting(PodId id);
     void stop_waiting(PodId id);
     void undo(const Undo& last);
-    void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, std::int64_t most);
+    void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, Claiming claiming);
     void detach(PodId id);
-    void count(Node& node, PodId id, std::int64_t most_slots);
+    void count(Node& node, PodId id);
     void uncount(Node& node, PodId id);
+    void count_excess(Node& node, PodId id, std::int64_t sign) const;
     static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
-    void claim_gpus(Node& node, Pod& pod, std::int64_t most);
+
+    void claim_known(Node& node, PodId id);
+    void claim_missing(Node& node, PodId id);
+    void unclaim(Node& node, PodId id);
+    void claim_known_slots(Node& node, PodId id);
+    void claim_missing_slots(Node& node, PodId id);
+    bool claim_slot(Node& node, Pod& pod, std::uint16_t slot);
+    void claim_known_instances(Node& node, PodId id);
+    void claim_missing_instances(Node& node, PodId id);
+    [[nodiscard]] std::vector<ProfileRequest> missing_instances(const Node& node, PodId id) const;
+    [[nodiscard]] bool lacks(const Node& node, PodId id, Held held) const;
+    void claim(Node& node, PodId id, Held held);
+    void unclaim(Node& node, PodId id, Held held);
     void set_slot(Node& node, std::size_t slot, std::int32_t free);
+    void leave_slot(Node& node, std::size_t slot);
 
     void settle_cuts(Node& node);
     void forget_cuts(const Node& node);
     void add_room(const GpuSpec& gpu, const Cut& cut, std::int64_t sign);
-    void claim_instances(Node& node, PodId id);
-    void unclaim_instances(Node& node, PodId id);
-    bool claim(Node& node, PodId id, Held held);
-    void close(Node& node, std::size_t slot, bool closed);
 
     Names node_names_;
     Names uids_;

@@ -8,22 +8,29 @@ namespace nos {
 
 namespace {
 
+std::pair<std::uint8_t, std::uint8_t> by_start(mig::Placement placement) {
+    return {placement.start, placement.profile};
+}
+
 // Requests one by one, and the GPUs as they would be after those before.
 class FitSearch {
   public:
-    FitSearch(const PodSpec& pod, const NodeSpec& node, const std::vector<Cut>& cuts, const CostOf& cost_of)
+    FitSearch(std::span<const ProfileRequest> requests, const NodeSpec& node, const std::vector<Cut>& cuts,
+              const CostOf& cost_of)
         : node_{node}, cost_of_{cost_of} {
         for (const Cut& cut : cuts) {
             states_.push_back(cut.closed ? closed : cut.state);
         }
-        for (const ProfileRequest& request : pod.profiles) {
+        for (const ProfileRequest& request : requests) {
             for (std::int64_t i = 0; i < request.count && wanted_.size() <= most_wanted(); ++i) {
                 wanted_.push_back(&request);
             }
         }
-        // Large ones first: they have the fewest places.
-        std::ranges::stable_sort(wanted_, std::greater{},
-                                 [&](const ProfileRequest* request) { return size_of(*request); });
+        if (wanted_.size() > 1) {
+            // Large ones first: they have the fewest places.
+            std::ranges::stable_sort(wanted_, std::greater{},
+                                     [&](const ProfileRequest* request) { return size_of(*request); });
+        }
     }
 
     bool run() { return wanted_.size() <= most_wanted() && place(0); }
@@ -32,6 +39,8 @@ class FitSearch {
 
   private:
     static constexpr mig::StateId closed = ~mig::StateId{0};
+    // GPUs of one model are alike: what matters is how many are in which state.
+    using Likeness = std::vector<std::pair<const mig::States*, mig::StateId>>;
 
     // No GPU holds more instances than it has units.
     [[nodiscard]] std::size_t most_wanted() const {
@@ -40,10 +49,12 @@ class FitSearch {
 
     [[nodiscard]] std::int32_t size_of(const ProfileRequest& request) const {
         std::int32_t size = 0;
+        const mig::States* model = nullptr;
         for (const GpuSpec& gpu : node_.gpus) {
-            if (gpu.model != nullptr) {
-                if (const auto profile = find_profile(*gpu.model, request)) {
-                    size = std::max(size, gpu.model->model().profiles[*profile].size);
+            if (gpu.model != nullptr && gpu.model.get() != model) {
+                model = gpu.model.get();
+                if (const auto profile = find_profile(*model, request)) {
+                    size = std::max(size, model->model().profiles[*profile].size);
                 }
             }
         }
@@ -54,23 +65,78 @@ class FitSearch {
         if (index == wanted_.size()) {
             return true;
         }
-        if (index > 0 && hopeless_.contains({index, states_})) {
+        std::vector<Option> open = options(*wanted_[index]);
+        const auto by_cost = [](const Option& option) { return std::tuple{option.cost, option.held}; };
+        if (index + 1 == wanted_.size()) {
+            const auto cheapest = std::ranges::min_element(open, {}, by_cost);
+            if (cheapest != open.end()) {
+                take(*cheapest);
+            }
+            return cheapest != open.end();
+        }
+        if (stuck_ && (too_little_room(index) || hopeless_.contains({index, likeness()}))) {
             return false;
         }
-        for (const Option& option : options(*wanted_[index])) {
+        std::ranges::sort(open, {}, by_cost);
+        std::set<std::tuple<const mig::States*, mig::StateId, mig::StateId>> tried;
+        for (const Option& option : open) {
             const mig::StateId before = states_[option.held.gpu];
-            states_[option.held.gpu] = option.after;
-            fit.instances.push_back(option.held);
-            fit.cost += option.cost;
+            if (stuck_ &&
+                !tried.emplace(node_.gpus[option.held.gpu].model.get(), before, option.after).second) {
+                continue;
+            }
+            take(option);
             if (place(index + 1)) {
                 return true;
             }
+            stuck_ = true;
+            tried.emplace(node_.gpus[option.held.gpu].model.get(), before, option.after);
             fit.cost -= option.cost;
             fit.instances.pop_back();
             states_[option.held.gpu] = before;
         }
-        if (index > 0) {
-            hopeless_.emplace(index, states_);
+        hopeless_.emplace(index, likeness());
+        return false;
+    }
+
+    void take(const Option& option) {
+        states_[option.held.gpu] = option.after;
+        fit.instances.push_back(option.held);
+        fit.cost += option.cost;
+    }
+
+    [[nodiscard]] Likeness likeness() const {
+        Likeness likeness;
+        for (std::size_t gpu = 0; gpu < states_.size(); ++gpu) {
+            if (states_[gpu] != closed) {
+                likeness.emplace_back(node_.gpus[gpu].model.get(), states_[gpu]);
+            }
+        }
+        std::ranges::sort(likeness);
+        return likeness;
+    }
+
+    // Of one of the profiles that are still wanted, if no other came.
+    [[nodiscard]] bool too_little_room(std::size_t index) const {
+        while (index < wanted_.size()) {
+            const ProfileRequest* const request = wanted_[index];
+            std::int64_t room = 0;
+            for (std::size_t gpu = 0; gpu < states_.size(); ++gpu) {
+                if (states_[gpu] != closed) {
+                    const mig::States& model = *node_.gpus[gpu].model;
+                    if (const auto profile = find_profile(model, *request)) {
+                        room += model.room(states_[gpu], *profile);
+                    }
+                }
+            }
+            std::size_t end = index;
+            while (end < wanted_.size() && wanted_[end] == request) {
+                ++end;
+            }
+            if (std::cmp_less(room, end - index)) {
+                return true;
+            }
+            index = end;
         }
         return false;
     }
@@ -97,8 +163,6 @@ class FitSearch {
                 }
             }
         }
-        std::ranges::sort(found, {},
-                          [](const Option& option) { return std::tuple{option.cost, option.held}; });
         return found;
     }
 
@@ -106,13 +170,22 @@ class FitSearch {
     const CostOf& cost_of_;
     std::vector<mig::StateId> states_;
     std::vector<const ProfileRequest*> wanted_;
-    std::set<std::pair<std::size_t, std::vector<mig::StateId>>> hopeless_;
+    bool stuck_ = false;  // the cheapest options in turn did not do, so that it is worth looking ahead
+    std::set<std::pair<std::size_t, Likeness>> hopeless_;
 };
 
 }  // namespace
 
 Target target(const GpuSpec& gpu, const Cut& cut, bool taken_whole) {
-    if (taken_whole || gpu.model == nullptr) {
+    if (!gpu.can_be_cut()) {
+        Target target{gpu.mig, {}};
+        for (const InstanceSpec& instance : gpu.instances) {
+            target.instances.push_back(instance.placement);
+        }
+        std::ranges::sort(target.instances, {}, by_start);
+        return target;
+    }
+    if (taken_whole) {
         return {};
     }
     Target target{gpu.mig || !cut.claims.empty(), {}};
@@ -129,9 +202,25 @@ Target target(const GpuSpec& gpu, const Cut& cut, bool taken_whole) {
             target.instances.push_back(instance.placement);
         }
     }
-    std::ranges::sort(target.instances, {},
-                      [](mig::Placement placement) { return std::pair{placement.start, placement.profile}; });
+    std::ranges::sort(target.instances, {}, by_start);
     return target;
+}
+
+std::int64_t disturbance(const GpuSpec& gpu, mig::Placement placement) {
+    std::int64_t disturbed = gpu.mig ? 1 : 3;
+    for (const InstanceSpec& instance : gpu.instances) {
+        if (instance.placement == placement) {
+            return 0;
+        }
+        if ((gpu.model->mask(instance.placement) & gpu.model->mask(placement)) != 0) {
+            disturbed = 2;
+        }
+    }
+    return disturbed;
+}
+
+std::int64_t whole_disturbance(const GpuSpec& gpu) {
+    return (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
 }
 
 std::optional<std::size_t> find_profile(const mig::States& model, const ProfileRequest& request) {
@@ -143,9 +232,9 @@ std::optional<std::size_t> find_profile(const mig::States& model, const ProfileR
                                    : std::optional{static_cast<std::size_t>(found - profiles.begin())};
 }
 
-std::optional<Fit> fit_profiles(const PodSpec& pod, const NodeSpec& node, const std::vector<Cut>& cuts,
-                                const CostOf& cost_of) {
-    FitSearch search{pod, node, cuts, cost_of};
+std::optional<Fit> fit_profiles(std::span<const ProfileRequest> requests, const NodeSpec& node,
+                                const std::vector<Cut>& cuts, const CostOf& cost_of) {
+    FitSearch search{requests, node, cuts, cost_of};
     return search.run() ? std::optional{std::move(search.fit)} : std::nullopt;
 }
 

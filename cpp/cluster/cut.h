@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "few.h"
@@ -24,7 +25,7 @@ using Instances = Few<Held, 4>;  // of one Pod
 
 struct Claim {
     mig::Placement placement;
-    PodId pod;
+    PodId pod;  // invalid: a stranger, whom the agent saw there and who is on no record here
 
     bool operator==(const Claim&) const = default;
 };
@@ -32,13 +33,15 @@ struct Claim {
 // What Pods take of one GPU. Instances that exist and are free take nothing: they may be destroyed.
 struct Cut {
     mig::StateId state = 0;  // of the claims
-    bool closed = false;     // taken whole or in shares, or no GPU that can be cut
+    bool closed = false;     // no more can be cut from it: taken whole or in shares, withheld, or not able
+    bool withheld = false;   // nobody here has any of it, and nobody gets it: a stranger does, or it is unfit
     Few<Claim, 8> claims;
 
     bool operator==(const Cut&) const = default;
 };
 
-// What a GPU is to become: its claims, and of the free instances those that do not stand in their way.
+// What a GPU is to become: its claims, and of the free instances those that do not stand in their way. One
+// that is not healthy, or cannot be cut, stays as it is.
 struct Target {
     bool mig = false;
     std::vector<mig::Placement> instances;  // ascending
@@ -61,14 +64,20 @@ struct Option {
 // What a placement costs there; of options with equal costs the first slot and start are taken.
 using CostOf = std::function<std::int64_t(Held held, mig::StateId before, mig::StateId after)>;
 
-// Places for all profiles of the Pod on these GPUs, found by taking the cheapest options first; the sum of
-// their costs. Nothing when they do not fit. Exact about that.
+// How much of what exists on the GPU an instance there would change: nothing, free space, free instances, its
+// mode.
+std::int64_t disturbance(const GpuSpec& gpu, mig::Placement placement);
+// The same for taking it whole: nothing, its mode, free instances too.
+std::int64_t whole_disturbance(const GpuSpec& gpu);
+
+// Places for all these on these GPUs, found by taking the cheapest options first; the sum of their costs.
+// Nothing when they do not fit. Exact about that.
 struct Fit {
     Instances instances;
     std::int64_t cost = 0;
 };
-std::optional<Fit> fit_profiles(const PodSpec& pod, const NodeSpec& node, const std::vector<Cut>& cuts,
-                                const CostOf& cost_of);
+std::optional<Fit> fit_profiles(std::span<const ProfileRequest> requests, const NodeSpec& node,
+                                const std::vector<Cut>& cuts, const CostOf& cost_of);
 
 // How many instances of one profile would fit on the node now, or if it were empty.
 std::int64_t profile_room(const ProfileRequest& request, const NodeSpec& node, const std::vector<Cut>& cuts);

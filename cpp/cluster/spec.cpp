@@ -47,6 +47,14 @@ bool names_profile(std::string_view resource_suffix, std::string_view profile) {
     });
 }
 
+std::int64_t PodSpec::instances() const {
+    std::int64_t sum = 0;
+    for (const ProfileRequest& request : profiles) {
+        sum += request.count;
+    }
+    return sum;
+}
+
 void PodSpec::settle() {
     std::size_t index = 0;
     profiles.clear();

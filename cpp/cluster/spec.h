@@ -80,6 +80,8 @@ struct PodSpec {
     [[nodiscard]] std::int32_t gpu_slot_milli() const {
         return gpu_share_milli > 0 ? gpu_share_milli : whole_gpu;
     }
+    // MIG instances taken.
+    [[nodiscard]] std::int64_t instances() const;
     // Fills in profiles; throws std::invalid_argument when the parts do not go together.
     void settle();
     [[nodiscard]] std::size_t hash() const;
@@ -100,9 +102,13 @@ struct GpuSpec {
     std::shared_ptr<const mig::States> model;  // null: it cannot be cut
     bool mig = false;                          // MIG mode is on
     bool ready = false;                        // the kubelet hands it out whole
+    bool healthy = true;                       // else it stays as it is, and nobody new gets any of it
     std::string pod;                           // uid of who holds it whole
     std::vector<InstanceSpec> instances;
 
+    [[nodiscard]] bool can_be_cut() const { return healthy && model != nullptr; }
+    // One that cannot be cut is of use only while the kubelet hands it out.
+    [[nodiscard]] bool can_be_whole() const { return healthy && (model != nullptr || ready); }
     bool operator==(const GpuSpec&) const = default;
 };
 

@@ -1,6 +1,8 @@
 #include "filter.h"
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 namespace nos {
 
@@ -32,57 +34,92 @@ bool gpus_fit(const PodSpec& pod, const Node& node) {
 
 // Instances can be cut wherever geometry allows, whatever exists there now.
 void match_profiles(const PodSpec& pod, const Node& node, Verdict& verdict) {
-    std::int64_t wanted = 0;
     bool each_fits = true;
     for (const ProfileRequest& request : pod.profiles) {
-        wanted += request.count;
         if (node.mig_excess > 0 || profile_room(request, *node.spec, node.cuts) < request.count) {
             verdict.add_extended(request.index);
             each_fits = false;
         }
     }
-    // Whole GPUs are taken from those that nobody has cut, so a Pod of both needs the search too.
-    if (!each_fits || (wanted <= 1 && pod.gpu_slots() == 0)) {
-        return;
-    }
-    if (wanted > 0 && !place_profiles(pod, node, {}).has_value()) {
+    // Each alone is not all together, nor beside whole GPUs, which are taken from those that nobody has cut.
+    const bool is_one = pod.profiles.size() == 1 && pod.gpu_slots() == 0;
+    if (each_fits && !pod.profiles.empty() && !is_one && verdict.fits() && !find_places(pod, node, {})) {
         verdict.add_extended(pod.profiles.front().index);
     }
 }
 
+// Whole GPUs for a Pod that wants instances too: which of the models they are of decides whether those fit.
+class WholeChoice {
+  public:
+    WholeChoice(const PodSpec& pod, const Node& node, const CostOf& cost_of)
+        : pod_{pod}, node_{node}, cost_of_{cost_of}, cuts_{node.cuts} {}
+
+    // One of `free`, of the first choice that leaves room; the slots of equal models in their order.
+    std::optional<Places> choose(std::span<const std::uint16_t> free, std::size_t wanted) {
+        if (chosen_.size() == wanted) {
+            auto fit = fit_profiles(pod_.profiles, *node_.spec, cuts_, cost_of_);
+            if (!fit) {
+                return std::nullopt;
+            }
+            std::ranges::sort(chosen_);
+            return Places{{chosen_.begin(), chosen_.end()}, fit->instances, fit->cost};
+        }
+        std::vector<const mig::States*> tried;
+        for (std::size_t i = 0; i < free.size() && free.size() - i >= wanted - chosen_.size(); ++i) {
+            const mig::States* const model = node_.spec->gpus[free[i]].model.get();
+            if (std::ranges::find(tried, model) != tried.end()) {
+                continue;
+            }
+            tried.push_back(model);
+            const bool closed = std::exchange(cuts_[free[i]].closed, true);
+            chosen_.push_back(free[i]);
+            if (auto places = choose(free.subspan(i + 1), wanted)) {
+                return places;
+            }
+            chosen_.pop_back();
+            cuts_[free[i]].closed = closed;
+        }
+        return std::nullopt;
+    }
+
+  private:
+    const PodSpec& pod_;
+    const Node& node_;
+    const CostOf& cost_of_;
+    std::vector<Cut> cuts_;
+    std::vector<std::uint16_t> chosen_;
+};
+
 }  // namespace
 
-std::optional<Fit> place_profiles(const PodSpec& pod, const Node& node, const CostOf& cost_of) {
-    // The whole GPUs that it takes besides are the last ones: a rule that allocation shares.
-    std::vector<Cut> cuts = node.cuts;
-    for (const std::uint16_t slot : whole_slots(pod, node)) {
-        cuts[slot].closed = true;
-    }
+std::optional<Places> find_places(const PodSpec& pod, const Node& node, const CostOf& cost_of) {
     static const CostOf no_cost = [](Held, mig::StateId, mig::StateId) { return std::int64_t{0}; };
-    return fit_profiles(pod, *node.spec, cuts, cost_of ? cost_of : no_cost);
-}
-
-Slots whole_slots(const PodSpec& pod, const Node& node) {
-    const auto disturbs = [&](std::uint16_t slot) {
-        if (node.cuts.empty()) {
-            return 0;
-        }
-        // One that is handed out whole already, then one that only has to leave MIG mode, then one with
-        // instances.
-        const GpuSpec& gpu = node.spec->gpus[slot];
-        return (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
-    };
+    const CostOf& cost = cost_of ? cost_of : no_cost;
+    const std::size_t wanted = pod.gpu_share_milli > 0 ? 0 : static_cast<std::size_t>(pod.requests.gpus);
+    const bool cuts = !pod.profiles.empty() && !node.cuts.empty();
+    if (cuts && wanted == 0) {
+        auto fit = fit_profiles(pod.profiles, *node.spec, node.cuts, cost);
+        return fit ? std::optional{Places{{}, fit->instances, fit->cost}} : std::nullopt;
+    }
     std::vector<std::uint16_t> free;
     for (std::uint16_t slot = 0; slot < node.gpu_free.size(); ++slot) {
         if (node.gpu_free[slot] == whole_gpu) {
             free.push_back(slot);
         }
     }
-    std::ranges::stable_sort(free, {}, disturbs);
-    free.resize(
-        std::min(free.size(), static_cast<std::size_t>(pod.gpu_share_milli > 0 ? 0 : pod.requests.gpus)));
+    if (free.size() < wanted) {
+        return std::nullopt;
+    }
+    if (!node.cuts.empty()) {
+        std::ranges::stable_sort(
+            free, {}, [&](std::uint16_t slot) { return whole_disturbance(node.spec->gpus[slot]); });
+    }
+    if (cuts) {
+        return WholeChoice{pod, node, cost}.choose(free, wanted);
+    }
+    free.resize(wanted);
     std::ranges::sort(free);
-    return {free.begin(), free.end()};
+    return Places{{free.begin(), free.end()}, {}, 0};
 }
 
 const Taint* untolerated_taint(const PodSpec& pod, const NodeSpec& node) {

@@ -51,13 +51,17 @@ Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const N
 // Both; `absent` for a node that is gone.
 Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id);
 
-// The whole GPUs that the Pod would take on the node: those that are handed out whole already before those
-// that would have to be merged, lowest first.
-Slots whole_slots(const PodSpec& pod, const Node& node);
+// Which GPUs the Pod would take on a node.
+struct Places {
+    Slots gpus;  // whole ones; none for a share
+    Instances instances;
+    std::int64_t cost = 0;  // of the instances
+};
 
-// Where its MIG instances would go beside them, cheapest first; nothing when they do not fit. No cost: any
-// place will do.
-std::optional<Fit> place_profiles(const PodSpec& pod, const Node& node, const CostOf& cost_of);
+// Whole GPUs that are handed out whole already before those that would have to be merged, lowest first; and
+// beside them its MIG instances, cheapest first. Nothing when they do not fit: exact. No cost: any place will
+// do.
+std::optional<Places> find_places(const PodSpec& pod, const Node& node, const CostOf& cost_of);
 
 // The first taint that keeps the Pod off, null when there is none.
 const Taint* untolerated_taint(const PodSpec& pod, const NodeSpec& node);

@@ -28,9 +28,9 @@ std::optional<Bind> Scheduler::place(PodId id) {
         return std::nullopt;
     }
     auto [gpus, instances] = scorer_.allocate(*interned.spec, cluster_.node(*node));
-    Bind bind{id, *node, std::move(gpus), std::move(instances)};
-    cluster_.assume(id, bind.node, bind.gpus, bind.instances);
-    return bind;
+    cluster_.assume(id, *node, std::move(gpus), std::move(instances));
+    const Pod& pod = cluster_.pod(id);
+    return Bind{id, *node, pod.gpus, pod.instances};
 }
 
 Outcome Scheduler::schedule() {

@@ -1,10 +1,7 @@
 #include "score.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
-
-#include "filter.h"
 
 namespace nos {
 
@@ -40,8 +37,7 @@ void Scorer::learn(const Cluster& cluster) {
 
 std::int64_t Scorer::cost(const PodSpec& pod, const Node& node) {
     if (!pod.profiles.empty() && !node.cuts.empty()) {
-        const auto fit = cut(pod, node);
-        return fit ? fit->cost : std::numeric_limits<std::int64_t>::max() - 1;
+        return places(pod, node).value().cost;
     }
     switch (policy_.score) {
         case Score::nos:
@@ -59,37 +55,22 @@ std::int64_t Scorer::cost(const PodSpec& pod, const Node& node) {
     return 0;
 }
 
-// Where the fewest doors close; then where nothing has to be recut; then the fullest GPU.
-std::optional<Fit> Scorer::cut(const PodSpec& pod, const Node& node) const {
+// Where the fewest doors close; then where least is disturbed; then the fullest GPU.
+std::optional<Places> Scorer::places(const PodSpec& pod, const Node& node) const {
     const auto cost = [&](Held held, mig::StateId before, mig::StateId after) {
         const GpuSpec& gpu = node.spec->gpus[held.gpu];
-        const mig::States& model = *gpu.model;
-        std::int64_t recut = gpu.mig ? 1 : 3;
-        for (const InstanceSpec& instance : gpu.instances) {
-            if (instance.placement == held.placement) {
-                recut = 0;
-                break;
-            }
-            if ((model.mask(instance.placement) & model.mask(held.placement)) != 0) {
-                recut = 2;
-            }
-        }
-        return (doors_.loss(model, before, after) << 8U) + (recut << 5U) + model.free_units(after);
+        return (doors_.loss(*gpu.model, before, after) << 8U) + (disturbance(gpu, held.placement) << 5U) +
+               gpu.model->free_units(after);
     };
-    return place_profiles(pod, node, cost);
+    return find_places(pod, node, cost);
 }
 
 std::pair<Slots, Instances> Scorer::allocate(const PodSpec& pod, const Node& node) const {
-    std::pair<Slots, Instances> taken;
+    Places taken = places(pod, node).value();
     if (pod.gpu_share_milli > 0) {
-        taken.first = {slot_for_share(pod, node)};
-    } else {
-        taken.first = whole_slots(pod, node);
+        taken.gpus = {slot_for_share(pod, node)};
     }
-    if (!pod.profiles.empty() && !node.cuts.empty()) {
-        taken.second = cut(pod, node).value().instances;
-    }
-    return taken;
+    return {std::move(taken.gpus), std::move(taken.instances)};
 }
 
 std::uint16_t Scorer::slot_for_share(const PodSpec& pod, const Node& node) const {

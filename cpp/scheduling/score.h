@@ -9,6 +9,7 @@
 #include "doors.h"
 #include "expected_fill.h"
 #include "fgd.h"
+#include "filter.h"
 #include "policy.h"
 
 namespace nos {
@@ -31,7 +32,7 @@ class Scorer {
 
   private:
     [[nodiscard]] std::uint16_t slot_for_share(const PodSpec& pod, const Node& node) const;
-    [[nodiscard]] std::optional<Fit> cut(const PodSpec& pod, const Node& node) const;
+    [[nodiscard]] std::optional<Places> places(const PodSpec& pod, const Node& node) const;
 
     Policy policy_;
     ExpectedFill expected_fill_;

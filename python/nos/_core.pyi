@@ -163,7 +163,10 @@ class PodSpec:
 class GpuSpec:
     """A GPU that nos cuts, as its node's agent sees it: its model (None: it cannot be cut), whether MIG mode is on,
     whether the kubelet hands it out whole and to which Pod (uid), and its instances, each with its profile, start,
-    whether the kubelet hands it out, and the uid of the Pod that holds it."""
+    whether the kubelet hands it out, and the uid of the Pod that holds it.
+
+    What a Pod is seen to hold is taken, also when no Pod with that uid is on record for this node. Not healthy: the GPU
+    stays as it is, and nobody new gets any of it. One that cannot be cut is used while it is ready."""
 
     def __init__(
         self,
@@ -171,6 +174,7 @@ class GpuSpec:
         *,
         mig: bool = False,
         ready: bool = False,
+        healthy: bool = True,
         pod: str = "",
         instances: Sequence[tuple[str, int, bool, str]] = ...,
     ) -> None: ...
@@ -213,7 +217,8 @@ class NodeState:
     def requested(self) -> dict[str, int]: ...
     @property
     def gpu_free_milli(self) -> list[int]:
-        """Per GPU slot, what is free of its 1000."""
+        """Per GPU slot, what is free of its 1000. None of one with MIG instances that Pods hold or are to get, nor of
+        one that nobody can be given."""
 
 @final
 class PodState:
@@ -231,8 +236,12 @@ class PodState:
     @property
     def instances(self) -> list[_Held]: ...
     @property
+    def placed(self) -> bool:
+        """Whether all that it asks for has its place on its node. An assumed Pod loses it when its node turns out to be
+        other than it was: forget it then."""
+    @property
     def ready(self) -> bool:
-        """Whether what it holds exists and can be handed to it. At once where nos does not cut the GPUs."""
+        """Whether what it holds exists and can be handed to it. Where nos does not cut the GPUs: once it is placed."""
     @property
     def priority(self) -> int: ...
 
@@ -289,8 +298,8 @@ class Cluster:
     def nodes(self) -> list[NodeState]: ...
     def targets(self, name: str) -> list[tuple[bool, list[_Placement]]]:
         """What the node's GPUs are to become, by slot: MIG mode, and the instances to have. All that Pods hold is among
-        them, and of the free ones those that do not stand in the way. Empty where nos does not cut. KeyError when
-        unknown."""
+        them, and of the free ones those that do not stand in the way. A GPU that is not healthy, or cannot be cut,
+        stays as it is. Empty where nos does not cut. KeyError when unknown."""
     def pod(self, uid: str) -> PodState:
         """KeyError when unknown."""
     def __contains__(self, uid: str) -> bool: ...

@@ -1,5 +1,6 @@
 """What a cycle decides, against a slow filter that counts everything anew."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -8,21 +9,29 @@ from hypothesis import strategies as st
 
 from nos._core import Cluster, Policy, Scheduler
 from tests import worlds
-from tests.oracle import Held, Ledger, core_node, core_pod
+from tests.cut_gpus import fits_with
+from tests.oracle import Held, Ledger, core_node, core_pod, wanted_instances
 
 node_lists = st.lists(worlds.nodes, min_size=1, max_size=4)
+mixed_nodes = st.lists(worlds.nodes | worlds.cut_nodes | worlds.cut_nodes, min_size=1, max_size=3)
 arrivals = st.lists(st.tuples(worlds.pods, st.integers(0, 2), st.integers(0, 3)), max_size=12)
+mixed_arrivals = st.lists(
+    st.tuples(worlds.pods | worlds.profile_pods | worlds.profile_pods, st.integers(0, 2), st.integers(0, 3)),
+    max_size=10,
+)
 scores = st.sampled_from(["nos", "fgd", "best-fit", "first-fit"])
 
 
-def build(nodes: list[dict[str, Any]], pods: list[tuple[dict[str, Any], int, int]]) -> tuple[Cluster, Ledger]:
+def build(
+    nodes: list[dict[str, Any]], pods: list[tuple[dict[str, Any], int, int]], prefix: str = "u"
+) -> tuple[Cluster, Ledger]:
     cluster, ledger = Cluster(), Ledger()
     for index, node in enumerate(nodes):
         cluster.upsert_node(f"n{index}", core_node(node))
         ledger.nodes[f"n{index}"] = node
     for index, (pod, priority, arrival) in enumerate(pods):
-        cluster.upsert_pod(f"u{index}", core_pod(pod), priority=priority, arrival=arrival)
-        ledger.pods[f"u{index}"] = Held(pod, priority=priority, arrival=arrival)
+        cluster.upsert_pod(f"{prefix}{index}", core_pod(pod), priority=priority, arrival=arrival)
+        ledger.pods[f"{prefix}{index}"] = Held(pod, priority=priority, arrival=arrival)
     return cluster, ledger
 
 
@@ -46,7 +55,31 @@ def follow(outcome: Any, ledger: Ledger) -> None:
         assert len(bind.gpus) == (1 if share else held.pod["requests"].get("nvidia.com/gpu", 0))
         assert len(set(bind.gpus)) == len(bind.gpus)
         assert all(free[slot] >= (share or 1000) for slot in bind.gpus)
-        held.node, held.gpus = bind.node, bind.gpus
+        follow_instances(bind, held, ledger)
+        held.node, held.gpus, held.instances = bind.node, bind.gpus, bind.instances
+
+
+def follow_instances(bind: Any, held: Held, ledger: Ledger) -> None:
+    """They are those that it asks for, each beside those that are there."""
+    gpus = ledger.nodes[bind.node].get("gpus", [])
+    assert Counter(spot[1] for spot in bind.instances) == (wanted_instances(held.pod) if gpus else Counter())
+    taken = [ledger.taken(bind.node, slot) for slot in range(len(gpus))]
+    free = ledger.gpu_free(bind.node)
+    for slot, *placement in bind.instances:
+        assert gpus[slot]["healthy"]
+        assert slot not in bind.gpus
+        assert taken[slot] or free[slot] == 1000
+        assert fits_with(gpus[slot]["model"], taken[slot], tuple(placement))
+        taken[slot].append(tuple(placement))
+
+
+@given(mixed_nodes, mixed_arrivals, scores)
+@settings(max_examples=400, deadline=None)
+def test_whoever_can_be_placed_without_moving_anything_is_placed(nodes, pods, score):
+    cluster, ledger = build(nodes, pods, "new")  # nobody sees them hold anything yet
+    outcome = Scheduler(cluster, Policy(score)).schedule()
+    cluster.check()
+    follow(outcome, ledger)
 
 
 @given(node_lists, arrivals, scores)
@@ -58,18 +91,18 @@ def test_each_pod_in_its_turn_is_placed_where_it_fits_or_fits_nowhere(nodes, pod
     follow(outcome, ledger)
 
 
-@given(node_lists, arrivals, arrivals, st.data())
+@given(mixed_nodes, mixed_arrivals, mixed_arrivals, st.data())
 @settings(max_examples=200, deadline=None)
 def test_what_is_remembered_between_cycles_never_shows(nodes, first, later, data):
     """A Scheduler that lived through events decides as one that starts on the same ledger."""
     cluster, ledger = build(nodes, first)
     scheduler = Scheduler(cluster)
-    follow(scheduler.schedule(), ledger)
+    scheduler.schedule()
     for uid in data.draw(st.lists(st.sampled_from(sorted(ledger.pods)), unique=True)) if ledger.pods else []:
         cluster.remove_pod(uid)
         del ledger.pods[uid]
     for name, node in data.draw(
-        st.dictionaries(st.sampled_from(sorted(ledger.nodes)), st.none() | worlds.nodes)
+        st.dictionaries(st.sampled_from(sorted(ledger.nodes)), st.none() | worlds.nodes | worlds.cut_nodes)
     ).items():
         if node is None:
             cluster.remove_node(name)
@@ -80,18 +113,23 @@ def test_what_is_remembered_between_cycles_never_shows(nodes, first, later, data
     what_if = cluster.copy()
     lived, fresh = scheduler.schedule(), Scheduler(what_if).schedule()
     cluster.check()
-    assert [(b.uid, b.node, b.gpus) for b in lived.binds] == [(b.uid, b.node, b.gpus) for b in fresh.binds]
+    assert [(b.uid, b.node, b.gpus, b.instances) for b in lived.binds] == [
+        (b.uid, b.node, b.gpus, b.instances) for b in fresh.binds
+    ]
     assert [(uid, r.code, r.message) for uid, r in lived.waiting] == [
         (uid, r.code, r.message) for uid, r in fresh.waiting
     ]
 
 
-@given(node_lists, worlds.pods, arrivals)
+@given(mixed_nodes, worlds.pods | worlds.profile_pods, mixed_arrivals)
 @settings(max_examples=300, deadline=None)
 def test_feasible_names_the_nodes_that_the_oracle_names(nodes, pod, others):
     cluster, ledger = build(nodes, others)
     scheduler = Scheduler(cluster)
-    follow(scheduler.schedule(), ledger)
+    for bind in scheduler.schedule().binds:
+        state = cluster.pod(bind.uid)
+        held = ledger.pods[bind.uid]
+        held.node, held.gpus, held.instances = bind.node, state.gpus, state.instances
     assert scheduler.feasible(core_pod(pod)) == [name for name in ledger.nodes if ledger.fits(pod, name)]
 
 
