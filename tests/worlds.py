@@ -75,36 +75,43 @@ def _pod(draw: Any) -> dict[str, Any]:
     return pod
 
 
-# Of the A100 (8 units, 7 slices), the A30 (4) and the RTX PRO 6000 (12).
-profiles = st.sampled_from(
-    ["1g.5gb", "1g.5gb+me", "1g.10gb", "2g.10gb", "3g.20gb", "3g.20gb", "4g.20gb", "7g.40gb"]
-    + ["1g.6gb", "2g.12gb", "4g.24gb", "1g.24gb", "1g.24gb+me.all", "2g.48gb"]
-)
-holders = st.one_of(st.just(""), st.just(""), uids, st.just("gpus/stranger"))
-models = st.sampled_from([*MODELS, *MODELS, None])
+def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """The other one in one case of six."""
+    return st.integers(0, 5).flatmap(lambda number: usual if number else other)
+
+
+PROFILES = {
+    "a100-40gb": ["1g.5gb", "1g.5gb+me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"],
+    "a30-24gb": ["1g.6gb", "2g.12gb", "4g.24gb"],
+    "rtxpro6000-96gb": ["1g.24gb", "1g.24gb+me.all", "2g.48gb"],
+}
+holders = st.sampled_from(["", "", "", "", "", "", "u0", "u1", "u2", "gpus/stranger"])
+models = st.sampled_from(["a100-40gb"] * 5 + ["a30-24gb", "rtxpro6000-96gb"])
 
 
 def _gpu(draw: Any) -> dict[str, Any]:
-    """A GPU that nos cuts: whole, cut, ill, and some of it in hands that may be on record here, elsewhere or nowhere."""
-    model, healthy = draw(models), draw(st.sampled_from([True, True, True, False]))
+    """One that nos cuts: whole, cut or ill, some of it in hands that may be on record here, elsewhere or nowhere."""
+    model, healthy = draw(mostly(models, st.none())), draw(st.sampled_from([True] * 9 + [False]))
     gpu: dict[str, Any] = {"model": model, "healthy": healthy, "mig": False, "ready": False, "pod": "", "instances": []}
     if model is None or draw(st.booleans()):
         return gpu | {"ready": draw(st.booleans()), "pod": draw(holders)}
     there: list[tuple[str, int]] = []
-    for placement in draw(st.lists(st.sampled_from(MODELS[model].placements), max_size=5)):
+    usual = [placement for placement in MODELS[model].placements if placement[0] in PROFILES[model]]
+    for placement in draw(st.lists(st.sampled_from(usual), max_size=5)):
         if fits_with(model, there, placement):
             there.append(placement)
     return gpu | {"mig": True, "instances": [(*placement, draw(st.booleans()), draw(holders)) for placement in there]}
 
 
 def _cut_node(draw: Any) -> dict[str, Any]:
-    gpus = draw(st.lists(st.composite(_gpu)(), min_size=1, max_size=3))
+    gpus = draw(st.lists(st.composite(_gpu)(), min_size=2, max_size=3))
     allocatable = {"cpu": 4000, "memory": 16, "ephemeral-storage": 10, "pods": 10, GPU: len(gpus)}
     return {"allocatable": allocatable | {"nvidia.com/mig-1g.10gb": 0}, "gpus": gpus}
 
 
 def _profile_pod(draw: Any) -> dict[str, Any]:
     """Slices of one or two profiles, and sometimes a whole GPU too."""
+    profiles = st.sampled_from(PROFILES[draw(models)])
     wanted = draw(st.dictionaries(profiles, st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=2))
     requests = {f"nvidia.com/mig-{name.replace('+', '.')}": count for name, count in wanted.items()}
     return {"requests": requests | {GPU: draw(st.sampled_from([0, 0, 0, 1]))}}

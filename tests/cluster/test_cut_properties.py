@@ -1,5 +1,5 @@
-"""After any sequence of events and decisions on nodes whose GPUs nos cuts: nothing overlaps, nothing that a Pod holds is
-given away or planned away, and `ready` is exact."""
+"""After any sequence of events and decisions on nodes whose GPUs nos cuts: nothing overlaps, nothing that a Pod holds
+is given away or planned away, and `ready` is exact."""
 
 from collections import Counter
 from typing import Any
@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from nos._core import Cluster, Scheduler
 from tests import worlds
 from tests.cut_gpus import MODELS, Spot, fits_with, together
 from tests.oracle import GPU, Held, Ledger, core_node, core_pod, wanted_instances
 
-some_nodes = worlds.cut_nodes | worlds.cut_nodes | worlds.cut_nodes | worlds.nodes
-some_pods = worlds.profile_pods | worlds.profile_pods | worlds.pods
+some_nodes = worlds.mostly(worlds.cut_nodes, worlds.nodes)
+some_pods = worlds.mostly(worlds.profile_pods, worlds.pods)
 names = st.sampled_from(["n0", "n1"])
+uids = st.sampled_from([f"u{i}" for i in range(5)])
 
 
 class CutMachine(RuleBasedStateMachine):
@@ -28,9 +29,15 @@ class CutMachine(RuleBasedStateMachine):
 
     # ---- events
 
-    @rule(name=names, node=some_nodes)
-    def node_reports(self, name: str, node: dict[str, Any]) -> None:
-        self.report(name, node)
+    @initialize(nodes=st.lists(worlds.cut_nodes, min_size=2, max_size=2))
+    def begin(self, nodes: list[dict[str, Any]]) -> None:
+        for name, node in zip(("n0", "n1"), nodes, strict=True):
+            self.report(name, node)
+
+    @rule(name=names, node=some_nodes, really=st.booleans())
+    def node_is_another(self, name: str, node: dict[str, Any], really: bool) -> None:
+        if really:
+            self.report(name, node)
 
     @rule(name=names, data=st.data())
     def node_carries_out(self, name: str, data: st.DataObject) -> None:
@@ -65,12 +72,14 @@ class CutMachine(RuleBasedStateMachine):
     def at(held: Held, name: str, slot: int) -> list[Spot]:
         return [spot for spot in held.instances if held.node == name and spot[0] == slot]
 
-    @rule(name=names)
-    def node_vanishes(self, name: str) -> None:
+    @rule(name=names, really=st.sampled_from([False, False, True]))
+    def node_vanishes(self, name: str, really: bool) -> None:
+        if not really:
+            return
         self.cluster.remove_node(name)
         self.ledger.nodes.pop(name, None)
 
-    @rule(uid=worlds.uids, pod=some_pods, node=names | st.just(""), data=st.data())
+    @rule(uid=uids, pod=some_pods, node=st.sampled_from(["", "", "n0", "n1"]), data=st.data())
     def pod_changes(self, uid: str, pod: dict[str, Any], node: str, data: st.DataObject) -> None:
         """It may name what it holds, rightly or not."""
         spots: list[Spot] = []
@@ -83,14 +92,14 @@ class CutMachine(RuleBasedStateMachine):
         stays = not node and old and old.node
         self.ledger.pods[uid] = Held(pod, old.node, assumed=old.assumed) if stays and old else Held(pod, node)
 
-    @rule(uid=worlds.uids)
+    @rule(uid=uids)
     def pod_vanishes(self, uid: str) -> None:
         assert self.cluster.remove_pod(uid) == (uid in self.ledger.pods)
         self.ledger.pods.pop(uid, None)
 
     # ---- decisions
 
-    @rule(uid=worlds.uids, name=names, data=st.data())
+    @rule(uid=uids, name=names, data=st.data())
     def assume(self, uid: str, name: str, data: st.DataObject) -> None:
         held = self.ledger.pods.get(uid)
         node = self.ledger.nodes.get(name)
@@ -112,14 +121,14 @@ class CutMachine(RuleBasedStateMachine):
         if uid not in {pod for gpu in node["gpus"] for pod in [gpu["pod"], *(i[3] for i in gpu["instances"])]}:
             assert (state.gpus, sorted(state.instances)) == (sorted(gpus), sorted(spots))
 
-    @rule(uid=worlds.uids)
+    @rule(uid=uids)
     def forget(self, uid: str) -> None:
         if held := self.ledger.pods.get(uid):
             assert self.cluster.forget(uid) == held.assumed
             if held.assumed:
                 held.node, held.assumed = "", False
 
-    @rule(uids=st.lists(worlds.uids, max_size=4), data=st.data())
+    @rule(uids=st.lists(uids, max_size=4), data=st.data())
     def try_and_roll_back(self, uids: list[str], data: st.DataObject) -> None:
         before = self.picture()
         pods = {uid: Held(**vars(held)) for uid, held in self.ledger.pods.items()}
@@ -148,7 +157,7 @@ class CutMachine(RuleBasedStateMachine):
     # ---- what holds at any time
 
     def picture(self) -> Any:
-        nodes = [(n.name, n.present, n.pods, n.requested, n.gpu_free_milli) for n in self.cluster.nodes()]
+        nodes = [(n.name, n.present, n.pods, +Counter(n.requested), n.gpu_free_milli) for n in self.cluster.nodes()]
         pods = [self.cluster.pod(uid) for uid in self.ledger.pods]
         targets = [self.cluster.targets(name) for name in self.ledger.nodes]
         return nodes, targets, [(p.uid, p.node, p.phase, p.gpus, p.instances, p.ready) for p in pods]

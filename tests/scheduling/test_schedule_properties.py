@@ -13,10 +13,10 @@ from tests.cut_gpus import fits_with
 from tests.oracle import Held, Ledger, core_node, core_pod, wanted_instances
 
 node_lists = st.lists(worlds.nodes, min_size=1, max_size=4)
-mixed_nodes = st.lists(worlds.nodes | worlds.cut_nodes | worlds.cut_nodes, min_size=1, max_size=3)
+mixed_nodes = st.lists(worlds.mostly(worlds.cut_nodes, worlds.nodes), min_size=1, max_size=3)
 arrivals = st.lists(st.tuples(worlds.pods, st.integers(0, 2), st.integers(0, 3)), max_size=12)
 mixed_arrivals = st.lists(
-    st.tuples(worlds.pods | worlds.profile_pods | worlds.profile_pods, st.integers(0, 2), st.integers(0, 3)),
+    st.tuples(worlds.mostly(worlds.profile_pods, worlds.pods), st.integers(0, 2), st.integers(0, 3)),
     max_size=10,
 )
 scores = st.sampled_from(["nos", "fgd", "best-fit", "first-fit"])
