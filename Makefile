@@ -41,10 +41,12 @@ test: build ## All tests: without the cluster in parallel, with the real control
 	$(BIN)/pytest -m cluster tests/e2e $(PYTEST)
 
 .PHONY: sanitize
-sanitize: build ## The core's tests again under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: build ## The core's and the simulated driver's tests again under AddressSanitizer and UndefinedBehaviorSanitizer
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" >/dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset sanitize
-	$(SANITIZED) NOS_CORE="$$(ls $(CURDIR)/build/sanitize/cpp/_core*.so)" $(BIN)/pytest -n auto -p no:cacheprovider tests/cluster tests/scheduling $(PYTEST)
+	$(SANITIZED) NOS_CORE="$$(ls $(CURDIR)/build/sanitize/cpp/_core*.so)" \
+		NOS_NVML_LIBRARY="$(CURDIR)/build/sanitize/cpp/nvml_sim/libnvidia-ml.so.1" \
+		$(BIN)/pytest -n auto -p no:cacheprovider tests/cluster tests/mig tests/nvml_sim tests/scheduling $(PYTEST)
 
 .PHONY: lint
 lint: build ## Formatting, types, layers, spelling, clang-tidy

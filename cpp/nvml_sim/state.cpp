@@ -50,7 +50,9 @@ void parse_line(State& state, Words& words, std::size_t gpu_count) {
     } else if (what == "permitted") {
         state.permitted = words.flag();
     } else if (what == "gpu") {
-        state.gpus.at(gpu()) = GpuState{words.flag(), words.flag(), words.flag(), u64(), u(), u()};
+        // Looked up before the rest is read: an assignment's right side comes first.
+        GpuState& named = state.gpus.at(gpu());
+        named = GpuState{words.flag(), words.flag(), words.flag(), u64(), u(), u()};
     } else if (what == "gi") {
         state.gpu_instances.push_back(GpuInstance{gpu(), u(), u(), u(), u(), u64()});
     } else if (what == "ci") {
