@@ -1,275 +1,288 @@
 #include "repack.h"
 
 #include <algorithm>
-#include <bit>
-#include <map>
+#include <iterator>
+#include <limits>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <tuple>
 
+#include "displace.h"
+
 namespace nos::mig {
 
 namespace {
 
-constexpr std::size_t wish = ~std::size_t{0};
+constexpr std::int32_t any_number = std::numeric_limits<std::int32_t>::max();
+// Of the two ways to lengthen a plan by one wish, for each try.
+constexpr std::int64_t steps_to_settle = 200;
+constexpr std::int64_t steps_to_dive = 2000;
 
-// What looks for a place: a wish, or an instance that has to leave its own.
-struct Item {
-    std::string_view profile;
-    Spot from;  // from.gpu == wish for the wishes
-    std::size_t wanted = 0;
-    std::int32_t size = 0;
+using Changes = std::vector<Change>;
+
+// What an instance takes at least, on the model that asks least for it.
+struct Least {
+    std::int32_t units = 0;
+    std::int32_t slices = 0;
 };
 
-// A place for an item, and who has to leave for it.
-struct Option {
-    Spot spot;
-    std::vector<Placement> leave;
-    std::int64_t cost = 0;
+std::set<std::string, std::less<>> all_names(std::span<const PackedGpu> gpus,
+                                             std::span<const std::string> wanted) {
+    std::set<std::string, std::less<>> names{wanted.begin(), wanted.end()};
+    for (const PackedGpu& gpu : gpus) {
+        for (const Placement placement : gpu.movable) {
+            if (placement.profile < gpu.states->model().profiles.size()) {
+                names.insert(gpu.states->model().profiles[placement.profile].name);
+            }
+        }
+    }
+    return names;
+}
 
-    [[nodiscard]] auto order() const { return std::tuple{leave.size(), cost, spot}; }
-};
-
-// Depth-first with a bound on the moves: every item in hand goes to each place where it can, those in its way
-// come into hand. What has been placed stays, so that the depth is bounded.
-class Search {
+// Takes the wishes in, one after another. A plan for all so far is lengthened by the next one, which gives a
+// number of moves to beat; then all plans with fewer are tried, from the least that can suffice.
+class Packing {
   public:
-    Search(std::span<const PackedGpu> gpus, std::int64_t& steps)
-        : gpus_{gpus.begin(), gpus.end()}, steps_{steps} {
+    Packing(std::span<const PackedGpu> gpus, std::span<const std::string> wanted)
+        : gpus_{gpus},
+          wanted_{wanted},
+          contents_{all_names(gpus, wanted)},
+          refused_(contents_.kinds()),
+          served_(contents_.kinds()) {
         for (const PackedGpu& gpu : gpus_) {
-            std::vector<Placement> all = gpu.fixed;
-            all.insert(all.end(), gpu.movable.begin(), gpu.movable.end());
-            free_units_ += gpu.states->free_units(*gpu.states->of(all));
+            const auto content = contents_.add(*gpu.states, gpu.fixed, gpu.movable);
+            if (!content) {
+                throw std::invalid_argument("the instances on GPU " + std::to_string(first_.size()) +
+                                            " cannot be together");
+            }
+            first_.push_back(*content);
         }
+        find_least();
+        count_spare();
     }
 
-    bool run(std::vector<Item> items, std::size_t most_moves) {
-        std::ranges::sort(items, {}, [](const Item& item) { return std::tuple{-item.size, item.wanted}; });
-        std::int64_t units = 0;
-        for (const Item& item : items) {
-            units += item.size;
+    RepackPlan run(std::int64_t steps_left) {
+        Displace all{contents_, failures_, first_, sizes_};
+        RepackPlan plan;
+        for (std::size_t i = 0; i < wanted_.size(); ++i) {
+            // What one wish does not need is there for the others.
+            const std::int64_t share = steps_left / static_cast<std::int64_t>(wanted_.size() - i);
+            std::int64_t steps = share;
+            if (auto reason = serve(wanted_[i], all, steps)) {
+                plan.unplaced.push_back({i, *std::move(reason)});
+            } else {
+                placed_.push_back(i);
+            }
+            steps_left -= share - std::max(std::int64_t{0}, steps);
         }
-        if (units > free_units_) {
-            return false;
-        }
-        hand_ = std::move(items);
-        moves_left_ = most_moves;
-        return place_next();
+        plan.exact = all_refusals_proven_ && moves_ == fewest_moves_;
+        assign(plan);
+        return plan;
     }
-
-    std::vector<std::pair<Item, Spot>> done;
 
   private:
-    bool place_next() {
-        if (hand_.empty()) {
-            return true;
-        }
-        if (--steps_ < 0) {
-            return false;
-        }
-        const auto largest = std::ranges::max_element(hand_, {}, &Item::size);
-        const Item item = *largest;
-        hand_.erase(largest);
-        for (const Option& option : options(item)) {
-            if (try_option(item, option)) {
-                return true;
+    // By kind: the places that were left, and those that were taken. What is in both did not move after all.
+    struct Exchange {
+        std::vector<std::vector<Spot>> left;
+        std::vector<std::vector<Spot>> taken;
+    };
+
+    void find_least() {
+        const std::set<ContentId> each{first_.begin(), first_.end()};
+        for (KindId kind = 0; kind < contents_.kinds(); ++kind) {
+            Least least{any_number, any_number};
+            for (const ContentId content : each) {
+                if (const auto index = contents_.profile(content, kind)) {
+                    const Profile& profile = contents_.states(content).model().profiles[*index];
+                    least.units = std::min(least.units, profile.size);
+                    least.slices = std::min(least.slices, profile.compute_slices);
+                }
             }
-            if (steps_ < 0) {
-                break;
-            }
+            least_.push_back(least);
+            sizes_.push_back(least.units);
         }
-        hand_.push_back(item);
-        return false;
     }
 
-    bool try_option(const Item& item, const Option& option) {
-        PackedGpu& gpu = gpus_[option.spot.gpu];
-        const PackedGpu before = gpu;
-        const std::vector<Item> hand_before = hand_;
-        for (const Placement leaving : option.leave) {
-            std::erase(gpu.movable, leaving);
-            const Profile& profile = gpu.states->model().profiles[leaving.profile];
-            hand_.push_back({profile.name, {option.spot.gpu, leaving}, 0, profile.size});
+    // What is left for wishes when everything movable takes as little as it can.
+    void count_spare() {
+        for (const PackedGpu& gpu : gpus_) {
+            const Model& model = gpu.states->model();
+            spare_units_ += gpu.states->free_units(*gpu.states->of(gpu.fixed));
+            spare_slices_ += model.compute_slices;
+            for (const Placement placement : gpu.fixed) {
+                spare_slices_ -= model.profiles[placement.profile].compute_slices;
+            }
+            for (const Placement placement : gpu.movable) {
+                const Least& least = least_[contents_.kind(model.profiles[placement.profile].name)];
+                spare_units_ -= least.units;
+                spare_slices_ -= least.slices;
+            }
         }
-        gpu.fixed.push_back(option.spot.placement);
-        moves_left_ -= option.leave.size();
-        done.emplace_back(item, option.spot);
-        if (place_next()) {
-            return true;
-        }
-        done.pop_back();
-        moves_left_ += option.leave.size();
-        gpu = before;
-        hand_ = hand_before;
-        return false;
     }
 
-    // Places for the item, those that disturb least first. Of GPUs that hold the same, the first will do.
-    [[nodiscard]] std::vector<Option> options(const Item& item) const {
-        std::vector<Option> found;
-        std::set<std::tuple<const States*, std::vector<Placement>, std::vector<Placement>>> seen;
-        for (std::size_t number = 0; number < gpus_.size(); ++number) {
-            const PackedGpu& gpu = gpus_[number];
-            const auto profile = gpu.states->model().find(item.profile);
+    // Takes the wish into the plan, or says why not.
+    std::optional<std::string> serve(const std::string& name, Displace& all, std::int64_t& steps) {
+        const KindId kind = contents_.kind(name);
+        if (!refused_[kind]) {
+            refused_[kind] = refusal_everywhere(name);
+        }
+        if (refused_[kind]) {  // what comes in between does not make more room
+            return refused_[kind];
+        }
+        Hand hand = served_;
+        ++hand[kind];
+        Outcome outcome = Outcome::impossible;
+        std::optional<Changes> longer;
+        std::int32_t moves = any_number;
+        std::int32_t bound = fewest_moves_;  // more wishes never need fewer
+        if (least_[kind].units <= spare_units_ && least_[kind].slices <= spare_slices_) {
+            longer = lengthened(kind);
+            moves = longer ? count_moves(*longer) : any_number;
+            outcome = Outcome::needs_more_moves;
+            while (bound < moves && outcome == Outcome::needs_more_moves) {
+                outcome = all.exhaust(hand, bound, steps);
+                bound += outcome == Outcome::needs_more_moves ? 1 : 0;
+            }
+        }
+        if (outcome == Outcome::found) {
+            longer.emplace(all.changes().begin(), all.changes().end());
+            moves = count_moves(*longer);
+        }
+        if (!longer) {
+            all_refusals_proven_ = all_refusals_proven_ && outcome == Outcome::impossible;
+            refused_[kind] =
+                name + (outcome == Outcome::impossible
+                            ? " fits, but not together with what is wanted before it and would have to move"
+                            : " may fit, but the search for what to move was cut short");
+            return refused_[kind];
+        }
+        served_ = std::move(hand);
+        spare_units_ -= least_[kind].units;
+        spare_slices_ -= least_[kind].slices;
+        changes_ = *std::move(longer);
+        moves_ = moves;
+        fewest_moves_ = bound;
+        return std::nullopt;
+    }
+
+    // Why it fits on no GPU even if all that is movable were gone: from the one with the most free units.
+    [[nodiscard]] std::optional<std::string> refusal_everywhere(const std::string& name) const {
+        std::string reason = "no GPU knows the profile " + name;
+        std::int32_t most = -1;
+        for (const PackedGpu& gpu : gpus_) {
+            const auto profile = gpu.states->model().find(name);
             if (!profile) {
                 continue;
             }
-            std::vector<Placement> fixed = gpu.fixed;
-            std::vector<Placement> movable = gpu.movable;
-            std::ranges::sort(fixed);
-            std::ranges::sort(movable);
-            if (number != item.from.gpu && !seen.emplace(gpu.states, fixed, movable).second) {
-                continue;
+            const StateId state = *gpu.states->of(gpu.fixed);
+            if (gpu.states->room(state, *profile) > 0) {
+                return std::nullopt;
             }
-            for (const Placement placement : gpu.states->placements(*profile)) {
-                const Spot spot{number, placement};
-                if (spot != item.from) {
-                    add_options(gpu, spot, movable, found);
-                }
+            if (const std::int32_t units = gpu.states->free_units(state); units > most) {
+                most = units;
+                reason = refusal(*gpu.states, gpu.fixed, *profile);
             }
         }
-        std::ranges::sort(found, {}, &Option::order);
-        return found;
+        return reason;
     }
 
-    // The smallest sets of movable instances that must leave for this placement.
-    void add_options(const PackedGpu& gpu, const Spot& spot, const std::vector<Placement>& movable,
-                     std::vector<Option>& found) const {
-        const auto base = gpu.states->of(gpu.fixed);
-        const auto with = gpu.states->next(*base, spot.placement);
-        if (!with) {
-            return;
+    // The plan so far, and one more of the kind: with the fewest further moves that a short search finds.
+    std::optional<Changes> lengthened(KindId kind) {
+        std::vector<ContentId> now = first_;
+        for (const Change& change : changes_) {
+            now[change.gpu] = change.option->after;
         }
-        const std::size_t subsets = std::size_t{1} << movable.size();
-        std::vector<std::size_t> by_count(subsets);
-        for (std::size_t i = 0; i < subsets; ++i) {
-            by_count[i] = i;
+        Displace further{contents_, failures_, now, sizes_};
+        bool found = false;
+        for (std::int32_t more = 0; more <= most_units && !found; ++more) {
+            found = further.place_and_settle(kind, more, steps_to_settle);
         }
-        std::ranges::stable_sort(by_count, {}, [](std::size_t set) { return std::popcount(set); });
-        std::vector<std::size_t> taken;
-        for (const std::size_t set : by_count) {
-            if (std::cmp_greater(std::popcount(set), moves_left_)) {
-                break;
-            }
-            if (std::ranges::any_of(taken, [&](std::size_t smaller) { return (set & smaller) == smaller; })) {
-                continue;
-            }
-            std::vector<Placement> leave;
-            std::optional<StateId> state = with;
-            std::int64_t cost = 0;
-            for (std::size_t i = 0; i < movable.size() && state; ++i) {
-                if ((set >> i & 1U) != 0) {
-                    leave.push_back(movable[i]);
-                    cost += gpu.states->model().profiles[movable[i].profile].size;
-                } else {
-                    state = gpu.states->next(*state, movable[i]);
-                }
-            }
-            if (state) {
-                taken.push_back(set);
-                found.push_back({spot, std::move(leave), (cost << 32U) - gpu.states->doors(*state)});
-            }
+        std::int64_t steps = steps_to_dive;
+        if (!found && !further.dive(kind, steps)) {
+            return std::nullopt;
         }
+        Changes longer = changes_;
+        std::ranges::copy(further.changes(), std::back_inserter(longer));
+        return longer;
     }
 
-    std::vector<PackedGpu> gpus_;
-    std::int64_t& steps_;
-    std::int64_t free_units_ = 0;
-    std::vector<Item> hand_;
-    std::size_t moves_left_ = 0;
+    [[nodiscard]] Exchange exchange(std::span<const Change> changes) const {
+        Exchange all{std::vector<std::vector<Spot>>(contents_.kinds()),
+                     std::vector<std::vector<Spot>>(contents_.kinds())};
+        for (const Change& change : changes) {
+            const Model& model = contents_.states(change.before).model();
+            const Placement placement = change.option->placement;
+            all.taken[contents_.kind(model.profiles[placement.profile].name)].push_back(
+                {change.gpu, placement});
+            for (std::size_t i = 0; i < change.option->leave.size(); ++i) {
+                all.left[change.option->leaving[i]].push_back({change.gpu, change.option->leave[i]});
+            }
+        }
+        for (KindId kind = 0; kind < contents_.kinds(); ++kind) {
+            auto& left = all.left[kind];
+            auto& taken = all.taken[kind];
+            std::ranges::sort(left);
+            std::ranges::sort(taken);
+            std::vector<Spot> stayed;
+            std::ranges::set_intersection(left, taken, std::back_inserter(stayed));
+            const auto has_stayed = [&](const Spot& spot) {
+                return std::ranges::binary_search(stayed, spot);
+            };
+            std::erase_if(left, has_stayed);
+            std::erase_if(taken, has_stayed);
+        }
+        return all;
+    }
+
+    [[nodiscard]] std::int32_t count_moves(std::span<const Change> changes) const {
+        std::size_t moves = 0;
+        for (const auto& left : exchange(changes).left) {
+            moves += left.size();
+        }
+        return static_cast<std::int32_t>(moves);
+    }
+
+    // Wishes and instances of one kind are alike: wishes take the first places, in order.
+    void assign(RepackPlan& plan) const {
+        const Exchange all = exchange(changes_);
+        std::vector<std::size_t> used(contents_.kinds());
+        for (const std::size_t wish : placed_) {
+            const KindId kind = contents_.kind(wanted_[wish]);
+            plan.placed.emplace_back(wish, all.taken[kind][used[kind]++]);
+        }
+        for (KindId kind = 0; kind < contents_.kinds(); ++kind) {
+            for (const Spot& from : all.left[kind]) {
+                plan.moves.push_back({from, all.taken[kind][used[kind]++]});
+            }
+        }
+        std::ranges::sort(plan.moves, {}, [](const Move& move) { return std::tuple{move.from, move.to}; });
+    }
+
+    std::span<const PackedGpu> gpus_;
+    std::span<const std::string> wanted_;
+    Contents contents_;
+    Failures failures_;
+    std::vector<ContentId> first_;     // by GPU, before anything changes
+    std::vector<Least> least_;         // by kind
+    std::vector<std::int32_t> sizes_;  // the same, units only
+    std::int64_t spare_units_ = 0;
+    std::int64_t spare_slices_ = 0;
+
+    std::vector<std::optional<std::string>> refused_;  // by kind, why
+    std::vector<std::size_t> placed_;                  // wishes
+    Hand served_;                                      // the same, by kind
+    Changes changes_;
+    std::int32_t moves_ = 0;
+    std::int32_t fewest_moves_ = 0;  // that can suffice, as far as is proven
+    bool all_refusals_proven_ = true;
 };
-
-void require_valid(std::span<const PackedGpu> gpus) {
-    for (std::size_t i = 0; i < gpus.size(); ++i) {
-        std::vector<Placement> all = gpus[i].fixed;
-        all.insert(all.end(), gpus[i].movable.begin(), gpus[i].movable.end());
-        if (!gpus[i].states->of(all)) {
-            throw std::invalid_argument("the instances on GPU " + std::to_string(i) + " cannot be together");
-        }
-    }
-}
-
-// The best refusal that a GPU gives, when nothing of what is movable were there.
-std::string refusal_anywhere(std::span<const PackedGpu> gpus, const std::string& wanted) {
-    std::string reason = "no GPU knows the profile " + wanted;
-    std::int32_t most = -1;
-    for (const PackedGpu& gpu : gpus) {
-        const auto profile = gpu.states->model().find(wanted);
-        if (!profile) {
-            continue;
-        }
-        const auto state = gpu.states->of(gpu.fixed);
-        const std::int32_t units = gpu.states->free_units(*state);
-        if (gpu.states->room(*state, *profile) > 0) {
-            return wanted + " fits, but not together with all that would have to move for it";
-        }
-        if (units > most) {
-            most = units;
-            reason = refusal(*gpu.states, gpu.fixed, *profile);
-        }
-    }
-    return reason;
-}
 
 }  // namespace
 
 RepackPlan repack(std::span<const PackedGpu> gpus, std::span<const std::string> wanted,
                   std::int64_t most_steps) {
-    require_valid(gpus);
-    std::size_t movable = 0;
-    for (const PackedGpu& gpu : gpus) {
-        movable += gpu.movable.size();
-    }
-    const auto size_of = [&](const std::string& name) {
-        std::int32_t size = 0;
-        for (const PackedGpu& gpu : gpus) {
-            if (const auto profile = gpu.states->model().find(name)) {
-                const std::int32_t here = gpu.states->model().profiles[*profile].size;
-                size = size == 0 ? here : std::min(size, here);
-            }
-        }
-        return size;
-    };
-
-    RepackPlan plan;
-    std::vector<Item> served;
-    std::vector<std::pair<Item, Spot>> best;
-    std::size_t needed = 0;  // moves: more wishes never need fewer
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        std::vector<Item> items = served;
-        items.push_back({wanted[i], {wish, {}}, i, size_of(wanted[i])});
-        std::optional<std::size_t> moves;
-        bool cut_short = false;
-        for (std::size_t most = needed; most <= movable && !moves; ++most) {
-            std::int64_t steps = most_steps;
-            Search search{gpus, steps};
-            if (search.run(items, most)) {
-                moves = most;
-                best = std::move(search.done);
-            } else if (steps < 0) {
-                cut_short = true;
-                most = most < movable ? movable - 1 : most;  // one last try without a bound
-            }
-        }
-        plan.exact = plan.exact && !cut_short;
-        if (moves) {
-            needed = cut_short ? needed : *moves;
-            served = std::move(items);
-        } else {
-            plan.unplaced.push_back({i, refusal_anywhere(gpus, wanted[i])});
-        }
-    }
-    for (const auto& [item, spot] : best) {
-        if (item.from.gpu == wish) {
-            plan.placed.emplace_back(item.wanted, spot);
-        } else {
-            plan.moves.push_back({item.from, spot});
-        }
-    }
-    std::ranges::sort(plan.placed);
-    std::ranges::sort(plan.moves, {}, [](const Move& move) { return std::tuple{move.from, move.to}; });
-    return plan;
+    return Packing{gpus, wanted}.run(most_steps);
 }
 
 }  // namespace nos::mig

@@ -133,7 +133,8 @@ class Repack:
 
 def repack(gpus: Sequence[PackedGpu], wanted: Sequence[str], *, most_steps: int = 200_000) -> Repack:
     """Serves the wishes in order, each if it fits beside those before it, with the fewest moves. An instance moves at
-    most once, to a profile of the same name. ValueError when what is on a GPU cannot be together."""
+    most once, to a profile of the same name. most_steps bounds the search for what is proven best; beyond it the answer
+    is a good one, and says so. ValueError when what is on a GPU cannot be together."""
 
 @final
 class PodSpec:
