@@ -423,6 +423,7 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     pod.index = static_cast<std::uint32_t>(node.pods.size());
     node.pods.push_back(id);
     if (node.present()) {
+        take_over(*node.spec, uid(id), pod);
         count(node, id, most);
         touch(node_id);
     }

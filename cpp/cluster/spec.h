@@ -92,6 +92,7 @@ struct InstanceSpec {
     bool ready = false;  // the kubelet hands it out
     std::string pod;     // uid of who holds it
 
+    [[nodiscard]] bool is_ready() const { return ready && pod.empty(); }
     bool operator==(const InstanceSpec&) const = default;
 };
 
@@ -101,8 +102,10 @@ struct GpuSpec {
     bool mig = false;                          // MIG mode is on
     bool ready = false;                        // the kubelet hands it out whole
     std::string pod;                           // uid of who holds it whole
+    bool fixed = false;                        // it is not recut: only what is ready now is given to Pods
     std::vector<InstanceSpec> instances;
 
+    [[nodiscard]] bool is_fixed() const { return fixed || model == nullptr; }
     bool operator==(const GpuSpec&) const = default;
 };
 

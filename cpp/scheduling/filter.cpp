@@ -22,12 +22,23 @@ std::int64_t free_of(const Node& node, ResourceId resource) {
                : found->allocatable - found->requested;
 }
 
+bool is_free(const Node& node, std::size_t slot) {
+    if (node.gpu_free[slot] != whole_gpu) {
+        return false;
+    }
+    if (node.cuts.empty() || !node.spec->gpus[slot].is_fixed()) {
+        return true;
+    }
+    const GpuSpec& gpu = node.spec->gpus[slot];
+    return gpu.ready && !gpu.mig && gpu.pod.empty();
+}
+
 bool gpus_fit(const PodSpec& pod, const Node& node) {
     if (pod.gpu_share_milli > 0) {
         const auto fits = [&](std::uint16_t free) { return free >= pod.gpu_share_milli; };
         return node.gpu_excess == 0 && std::ranges::any_of(node.gpu_free, fits);
     }
-    return pod.requests.gpus == 0 || pod.requests.gpus <= node.gpu_free_whole - node.gpu_excess;
+    return pod.requests.gpus == 0 || pod.requests.gpus <= free_gpus(node);
 }
 
 // Instances can be cut wherever geometry allows, whatever exists there now.
@@ -62,19 +73,28 @@ std::optional<Fit> place_profiles(const PodSpec& pod, const Node& node, const Co
     return fit_profiles(pod, *node.spec, cuts, cost_of ? cost_of : no_cost);
 }
 
+std::int64_t free_gpus(const Node& node) {
+    std::int64_t free = node.gpu_free_whole;
+    for (std::size_t slot = 0; slot < node.cuts.size(); ++slot) {
+        free -= node.gpu_free[slot] == whole_gpu && !is_free(node, slot) ? 1 : 0;
+    }
+    return free - node.gpu_excess;
+}
+
 Slots whole_slots(const PodSpec& pod, const Node& node) {
     const auto disturbs = [&](std::uint16_t slot) {
         if (node.cuts.empty()) {
             return 0;
         }
-        // One that is handed out whole already, then one that only has to leave MIG mode, then one with
-        // instances.
+        // One that is handed out whole already, then one that will be, then one that only has to leave MIG
+        // mode, then one with instances.
         const GpuSpec& gpu = node.spec->gpus[slot];
-        return (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
+        const bool at_hand = !gpu.mig && gpu.ready && gpu.pod.empty();
+        return (at_hand ? 0 : 1) + (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
     };
     std::vector<std::uint16_t> free;
     for (std::uint16_t slot = 0; slot < node.gpu_free.size(); ++slot) {
-        if (node.gpu_free[slot] == whole_gpu) {
+        if (is_free(node, slot)) {
             free.push_back(slot);
         }
     }

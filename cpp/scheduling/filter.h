@@ -51,6 +51,9 @@ Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const N
 // Both; `absent` for a node that is gone.
 Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id);
 
+// How many GPUs the node could still give to Pods whole.
+std::int64_t free_gpus(const Node& node);
+
 // The whole GPUs that the Pod would take on the node: those that are handed out whole already before those
 // that would have to be merged, lowest first.
 Slots whole_slots(const PodSpec& pod, const Node& node);

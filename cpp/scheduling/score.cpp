@@ -64,14 +64,14 @@ std::optional<Fit> Scorer::cut(const PodSpec& pod, const Node& node) const {
     const auto cost = [&](Held held, mig::StateId before, mig::StateId after) {
         const GpuSpec& gpu = node.spec->gpus[held.gpu];
         const mig::States& model = *gpu.model;
-        std::int64_t recut = gpu.mig ? 1 : 3;
+        std::int64_t recut = gpu.mig ? 2 : 4;
         for (const InstanceSpec& instance : gpu.instances) {
-            if (instance.placement == held.placement) {
-                recut = 0;
+            if (instance.placement == held.placement && instance.pod.empty()) {
+                recut = instance.ready ? 0 : 1;  // one that is being made comes next
                 break;
             }
             if ((model.mask(instance.placement) & model.mask(held.placement)) != 0) {
-                recut = 2;
+                recut = 3;
             }
         }
         return (doors_.loss(model, before, after) << 8U) + (recut << 5U) + model.free_units(after);

@@ -163,7 +163,8 @@ class PodSpec:
 class GpuSpec:
     """A GPU that nos cuts, as its node's agent sees it: its model (None: it cannot be cut), whether MIG mode is on,
     whether the kubelet hands it out whole and to which Pod (uid), and its instances, each with its profile, start,
-    whether the kubelet hands it out, and the uid of the Pod that holds it."""
+    whether the kubelet hands it out, and the uid of the Pod that holds it. fixed: it is not recut, so only what is
+    ready now is given to Pods; one without a model always is."""
 
     def __init__(
         self,
@@ -172,6 +173,7 @@ class GpuSpec:
         mig: bool = False,
         ready: bool = False,
         pod: str = "",
+        fixed: bool = False,
         instances: Sequence[tuple[str, int, bool, str]] = ...,
     ) -> None: ...
 

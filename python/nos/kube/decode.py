@@ -7,6 +7,7 @@ that waits with a Reason, a bound one counts as much as can be counted, and a no
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -24,11 +25,13 @@ from nos.kube.requests import Container as ContainerAsk
 from nos.kube.unsupported import unsupported
 
 GPUS_ANNOTATION = "nos.nebuly.com/gpus"
+INSTANCES_ANNOTATION = "nos.nebuly.com/instances"
 
 _log = logging.getLogger(__name__)
 _GPU, _MIG = "nvidia.com/gpu", "nvidia.com/mig-"
 _MOST = 2**50  # of any resource, as far as the core counts
 _MOST_GPUS = 65_535
+_PLACEMENT = re.compile(r"([0-9]{1,4}):([0-9a-z.+-]{1,32})@([0-9]{1,2})")
 
 
 class _Requirements(Struct):
@@ -74,6 +77,7 @@ class _Affinity(Struct, rename="camel"):
 
 class _Decision(Struct):
     gpus: str = field(default="", name=GPUS_ANNOTATION)
+    instances: str = field(default="", name=INSTANCES_ANNOTATION)
 
 
 _decision = Decoder(_Decision).decode
@@ -127,6 +131,13 @@ def gpus(pod: Pod) -> tuple[int, ...]:
     return _slots(_decision(pod.metadata.annotations).gpus)
 
 
+def instances(pod: Pod) -> tuple[tuple[int, str, int], ...]:
+    """The MIG instances that the decision on the Pod names: GPU slot, profile, start; none where it makes no sense."""
+    if INSTANCES_ANNOTATION.encode() not in bytes(pod.metadata.annotations):
+        return ()
+    return _placements(_decision(pod.metadata.annotations).instances)
+
+
 def created(timestamp: str | None) -> int:
     """A creationTimestamp in seconds; 0 where there is none."""
     try:
@@ -163,6 +174,14 @@ def _slots(text: str) -> tuple[int, ...]:
     if not all(slot.isascii() and slot.isdigit() and len(slot) <= 5 for slot in slots):
         return ()
     return tuple(dict.fromkeys(map(int, slots)))
+
+
+@lru_cache(maxsize=4096)
+def _placements(text: str) -> tuple[tuple[int, str, int], ...]:
+    found = [_PLACEMENT.fullmatch(part) for part in text.split(",")]
+    if not all(found):
+        return ()
+    return tuple(dict.fromkeys((int(match[1]), match[2], int(match[3])) for match in found if match))
 
 
 def _key(container: Container, allocated: bytes = b"null", actual: bytes = b"null") -> _ContainerKey:

@@ -10,6 +10,7 @@ class Metadata(Struct, rename="camel"):
     name: str = ""
     uid: str = ""
     resource_version: str = ""
+    generation: int = 0
     labels: dict[str, str] = field(default_factory=dict)
 
 
