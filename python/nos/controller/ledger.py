@@ -278,12 +278,13 @@ class PodSink:
         key, node = self._known.pop(uid, ("", ""))
         if self._bound_uids.get(key) == uid:
             del self._bound_uids[key]
-        if uid in (on_node := self.holdings.get(node, {})):
-            del on_node[uid]
-            if not on_node:
-                del self.holdings[node]
+        had = self.holdings.get(node, {}).pop(uid, None)
         self._ledger.waiting.pop(uid, None)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))
+        if had:
+            if not self.holdings[node]:
+                del self.holdings[node]
+            self._ledger.nodes.refresh(node)  # the agent may have reported that it is gone before we knew it
         self._ledger.wake()
 
     def _edit(self, edit: Callable[[], object]) -> None:
@@ -349,6 +350,8 @@ class NodeSink:
             self.known[name] = spec
             self._ledger.edit(lambda: self._ledger.cluster.upsert_node(name, spec))
             self._ledger.wake()
+            if name in self._cut:
+                self.changed_cut(name)
 
     def deleted(self, node: Node) -> None:
         """See nos.kube.watch.Sink."""
