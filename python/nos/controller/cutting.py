@@ -7,8 +7,8 @@ waits for keeps its entry, so that free instances stay until someone needs the r
 
 In flight is kept per node: one that does not answer holds back only what is to run on it. A Pod goes back to the queue
 when its node is gone or not ours any more, when its place is taken by something that we did not know of, when the
-agent says that it cannot do what the spec wants, or when nothing has happened for PATIENCE_S. What failed is not tried
-again before the report shows something else or a while has passed, each time a longer one.
+agent says that it cannot do what the spec wants, or when nothing has happened for PATIENCE_S. What failed is taken out
+of the spec, and not tried again before the report shows something else or a while has passed, each time a longer one.
 
 What a Pod is bound to is read from the ledger at that moment, not from the decision: a report may have moved it.
 """
@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec import DecodeError
 
@@ -49,12 +49,6 @@ class _Held:
     heard: float = 0.0  # when the node reported something new, or it was asked
 
 
-@dataclass(slots=True)
-class _Node:
-    held: dict[str, _Held] = field(default_factory=dict)  # by uid
-    failed_writes: int = 0  # in a row
-
-
 class Cutter:
     """`submit` decisions, `run` sees to them."""
 
@@ -77,8 +71,10 @@ class Cutter:
         self._bind = bind
         self._on_cut = on_cut
         self._on_failed = on_failed
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: dict[str, dict[str, _Held]] = {}  # those that wait, by node and uid
+        self._failed_writes: dict[str, int] = {}  # in a row
         self._failures: dict[tuple[str, int], int] = {}  # in a row, by node and GPU; -1 for the node's silence
+        self._withdrawn: dict[str, set[int]] = {}  # GPUs whose entries failed, by node
         self._dirty: dict[str, None] = {}  # nodes whose spec may have to be written, in order
         self._writing: set[str] = set()
         self._work = asyncio.Event()
@@ -92,7 +88,7 @@ class Cutter:
             self._bind(waiting, pod)
             return
         shapes = {gpu: self._shape(node, gpu) for gpu in _gpus(pod)}
-        self._nodes.setdefault(node, _Node()).held[waiting.uid] = _Held(waiting, _amounts(decided), shapes)
+        self._nodes.setdefault(node, {})[waiting.uid] = _Held(waiting, _amounts(decided), shapes)
         self._on_cut(waiting, node)
         self._touch(node, news=False)
 
@@ -116,17 +112,17 @@ class Cutter:
 
     def _touch(self, name: str, *, news: bool) -> None:
         """Look at the node again. news: the node, its GPUs or their report changed."""
-        if name in self._nodes:
+        if name in self._nodes or name in self._withdrawn:
             self._ledger.edit(lambda: self._look(name, news))
             self._dirty[name] = None
             self._work.set()
 
     def _look(self, name: str, news: bool) -> None:
-        if (node := self._nodes.get(name)) is None:
-            return
         now = asyncio.get_running_loop().time()
-        for held in list(node.held.values()):
+        for held in self._held(name):
             held.heard = now if news else held.heard
+            if self._nodes.get(name, {}).get(held.waiting.uid) is not held:
+                continue  # what was done for another one has made us look before
             if not self._ledger.awaits(held.waiting):
                 self._drop(name, held)
                 continue
@@ -150,8 +146,10 @@ class Cutter:
             return
         for gpu in _gpus(pod):
             if why := gpu_node.failure(gpu):
-                self._freeze_failed(name, gpu, held)
                 self._give_back(name, held, f"node {name} could not recut GPU {gpu}: {why}")
+                self._withdrawn.setdefault(name, set()).add(gpu)
+                self._freeze_failed(name, gpu, held)
+                self._touch(name, news=False)
                 return
 
     def _freeze_failed(self, name: str, gpu: int, held: _Held) -> None:
@@ -162,10 +160,10 @@ class Cutter:
         self._ledger.gpu_nodes.freeze(name, [gpu], seconds, thaws_on_news=False)
 
     def _lose_patience(self, now: float) -> None:
-        for name, node in list(self._nodes.items()):
+        for name in list(self._nodes):
             late = [
                 held
-                for held in node.held.values()
+                for held in self._held(name)
                 if held.asked is not None
                 and (now - held.heard >= PATIENCE_S or now - held.asked >= PATIENCE_S * _LONGEST_WAIT)
             ]
@@ -174,12 +172,11 @@ class Cutter:
             failures = self._failures[name, -1] = self._failures.get((name, -1), 0) + 1
             seconds = min(_LONGEST_PAUSE_S, _SILENCE_S * 2.0 ** min(failures - 1, 20))
             _log.warning("node %s does not do what its GPUNode asks; it is not asked again for %.0f s", name, seconds)
+            for held in late:
+                self._give_back(name, held, f"node {name} was not recut in time")
             if gpu_node := self._ledger.gpu_nodes.known.get(name):
                 gpus = [gpu.index for gpu in gpu_node.status.gpus]
                 self._ledger.gpu_nodes.freeze(name, gpus, seconds, thaws_on_news=True)
-            for held in late:
-                self._give_back(name, held, f"node {name} was not recut in time")
-            self._touch(name, news=False)
 
     def _serve(self, name: str, held: _Held, pod: _core.PodState) -> None:
         self._drop(name, held)
@@ -197,9 +194,9 @@ class Cutter:
         self._ledger.defer(held.waiting, _AGAIN_S)
 
     def _drop(self, name: str, held: _Held) -> None:
-        if node := self._nodes.get(name):
-            node.held.pop(held.waiting.uid, None)
-            if not node.held:
+        if (waiting := self._nodes.get(name)) is not None:
+            waiting.pop(held.waiting.uid, None)
+            if not waiting:
                 del self._nodes[name]
 
     def _is_cut(self, name: str) -> bool:
@@ -228,11 +225,14 @@ class Cutter:
         def plan() -> None:
             planned = None
             try:
-                if (node := self._nodes.get(name)) and self._is_cut(name):
+                if not self._is_cut(name):
+                    self._withdrawn.pop(name, None)
+                elif name in self._nodes or name in self._withdrawn:
                     known = self._ledger.gpu_nodes.known[name]
-                    spec = self._spec(name, node, known)
+                    spec = self._spec(name, known)
                     if spec == known.spec:
-                        self._asked(node)
+                        self._withdrawn.pop(name, None)
+                        self._asked(name)
                     else:
                         planned = known, spec
                         self._ledger.gpu_nodes.writing(name, spec)
@@ -243,18 +243,21 @@ class Cutter:
         self._ledger.edit(plan)
         return await answer
 
-    def _spec(self, name: str, node: _Node, known: GPUNode) -> Spec:
-        """The present one, with the entries of those GPUs that a Pod waits for."""
+    def _spec(self, name: str, known: GPUNode) -> Spec:
+        """The present one without what failed, and with entries for those GPUs that a Pod waits for."""
         targets = self._ledger.cluster.targets(name)
-        entries = {gpu.index: gpu for gpu in known.spec.gpus}
-        for held in node.held.values():
+        entries = {gpu.index: gpu for gpu in known.spec.gpus if gpu.index not in self._withdrawn.get(name, ())}
+        for held in self._held(name):
             for gpu in _gpus(self._ledger.cluster.pod(held.waiting.uid)) if self._ledger.awaits(held.waiting) else ():
                 entries[gpu] = wanted_gpu(gpu, targets[gpu])
         return Spec(tuple(entries[index] for index in sorted(entries)))
 
-    def _asked(self, node: _Node) -> None:
+    def _held(self, name: str) -> list[_Held]:
+        return list(self._nodes.get(name, {}).values())
+
+    def _asked(self, name: str) -> None:
         now = asyncio.get_running_loop().time()
-        for held in node.held.values():
+        for held in self._held(name):
             if held.asked is None:
                 held.asked = held.heard = now
 
@@ -282,8 +285,7 @@ class Cutter:
         except (Unreachable, DecodeError) as error:
             why = str(error)
         else:
-            if node := self._nodes.get(name):
-                node.failed_writes = 0
+            self._failed_writes.pop(name, None)
             recuts = sum(1 for gpu in spec.gpus if _is_recut(gpu, known))
             self.recuts += recuts
             _log.debug(
@@ -291,11 +293,10 @@ class Cutter:
             )
             self._ledger.gpu_nodes.written(written)
             return False  # once more, for what has come meanwhile
-        if node := self._nodes.get(name):
-            node.failed_writes += 1
-            level = logging.WARNING if node.failed_writes > 3 else logging.INFO
-            _log.log(level, "GPUNode %s was not written: %s", name, why)
-            await asyncio.sleep(pause(node.failed_writes, retry_after))
+        failures = self._failed_writes[name] = self._failed_writes.get(name, 0) + 1
+        level = logging.WARNING if failures > 3 else logging.INFO
+        _log.log(level, "GPUNode %s was not written: %s", name, why)
+        await asyncio.sleep(pause(failures, retry_after))
         return False
 
     def _refused(self, name: str, error: ApiError) -> None:
@@ -303,11 +304,12 @@ class Cutter:
         _log.error("GPUNode %s: the API server refuses its spec: %s", name, error)
 
         def give_back() -> None:
-            if (node := self._nodes.get(name)) and (known := self._ledger.gpu_nodes.known.get(name)):
+            self._withdrawn.pop(name, None)
+            for held in self._held(name):
+                self._give_back(name, held, f"the API server refuses the spec of GPUNode {name}: {error}")
+            if known := self._ledger.gpu_nodes.known.get(name):
                 gpus = [gpu.index for gpu in known.status.gpus]
                 self._ledger.gpu_nodes.freeze(name, gpus, _SILENCE_S, thaws_on_news=False)
-                for held in list(node.held.values()):
-                    self._give_back(name, held, f"the API server refuses the spec of GPUNode {name}: {error}")
 
         self._ledger.edit(give_back)
 
