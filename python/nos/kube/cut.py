@@ -107,11 +107,12 @@ def _gpu_spec(
     model.room([(profile, start) for profile, start, _, _ in instances])  # ValueError: they cannot be together
     if instances and not gpu.mig:
         raise ValueError("it has instances without MIG mode")
-    if gpu.mig:
+    mig = gpu.mig or (bool(entries.made) and not pod)  # its mode is being changed
+    if mig:
         given = [(p, s, uid) for uid, holding in unseen.items() for g, p, s in holding.instances if g == gpu.index]
         for profile, start, uid in [*given, *((p, s, "") for p, s in entries.made)]:
             _add(model, instances, (profile, start, False, uid))
-    return _core.GpuSpec(model, mig=gpu.mig, ready=ready, pod=pod, fixed=fixed or not healthy, instances=instances)
+    return _core.GpuSpec(model, mig=mig, ready=ready, pod=pod, fixed=fixed or not healthy, instances=instances)
 
 
 def _reported(
