@@ -117,8 +117,10 @@ def test_what_is_being_made_is_there_and_not_ready() -> None:
     cluster = _core.Cluster()
     cluster.upsert_node(NODE, _core.NodeSpec({"nvidia.com/gpu": 2}, gpus=found))
     assert cluster.targets(NODE) == [(True, [("1g.10gb", 6)]), (True, [("1g.10gb", 5), ("1g.10gb", 6)])]
-    turned_on = gpu_node(gpu(), gpu(index=1), spec=[entry(("3g.40gb", 0), index=1)])
-    assert placed(turned_on, {"nvidia.com/mig-3g.40gb": 2}) == ([(1, "3g.40gb", 0), (1, *THREE)], False)
+    turned_on = gpu_node(gpu(), gpu(index=1), spec=[entry(THREE, index=1)])
+    for acted_on in ((), None):
+        found = placed(turned_on, A_THREE, acted_on=acted_on)
+        assert found == ([(1, *THREE)], False)
 
 
 def test_what_could_not_be_made_is_not_there() -> None:

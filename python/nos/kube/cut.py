@@ -54,7 +54,9 @@ def gpu_specs(
     specs = [_core.GpuSpec(None)] * (max((gpu.index for gpu in status.gpus), default=-1) + 1)
     for gpu in status.gpus:
         model = models.get(gpu.product)
-        entries = _Entries(gpu, acted_on, () if gpu_node.failure(gpu.index) else _latest(acted_on, gpu.index))
+        latest = (acted_on[-1] if acted_on else gpu_node.spec).gpu(gpu.index)
+        made = latest.instances if latest and not gpu_node.failure(gpu.index) else ()
+        entries = _Entries(gpu, acted_on, [(instance.profile, instance.start) for instance in made])
         try:
             specs[gpu.index] = _gpu_spec(
                 gpu, model, entries, gpu.index in fixed or bool(gpu_node.unready), uid_of, unseen
@@ -81,11 +83,6 @@ class _Entries:
             entry.mig and any((i.profile, i.start) == (profile, start) for i in entry.instances)
             for entry in self._entries
         )
-
-
-def _latest(acted_on: Sequence[Spec] | None, index: int) -> Sequence[tuple[str, int]]:
-    entry = acted_on[-1].gpu(index) if acted_on else None
-    return [(i.profile, i.start) for i in entry.instances] if entry else ()
 
 
 def _gpu_spec(
