@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from nos.testbed import Testbed
+
+settings.register_profile("nos")  # how long an example takes says nothing: machines are busy
+settings.load_profile("nos")
 
 if core := os.environ.get("NOS_CORE"):  # another build of the core, e.g. the sanitized one
     spec = importlib.util.spec_from_file_location("nos._core", core)

@@ -39,9 +39,9 @@ PodSpecHandle pod_spec(const Mapping& requests, std::int32_t gpu_share_milli, co
 using NamedInstance =
     std::tuple<std::string, int, bool, std::string>;  // profile, start, ready, uid of who holds it
 
-GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, bool healthy,
+GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, bool healthy, bool fixed,
                  std::string pod, const std::vector<NamedInstance>& instances) {
-    GpuSpec gpu{model, mig, ready, healthy, std::move(pod), {}};
+    GpuSpec gpu{model, mig, ready, healthy, fixed, std::move(pod), {}};
     if (model == nullptr && !instances.empty()) {
         throw py::value_error("a GPU of no model has no instances");
     }
@@ -121,8 +121,8 @@ void bind_specs(const py::module_& module) {
         .def("__hash__", [](const PodSpecHandle& spec) { return spec.value->hash(); });
     py::class_<GpuSpec>(module, "GpuSpec")
         .def(py::init(&gpu_spec), py::arg("model"), py::kw_only(), py::arg("mig") = false,
-             py::arg("ready") = false, py::arg("healthy") = true, py::arg("pod") = "",
-             py::arg("instances") = std::vector<NamedInstance>{});
+             py::arg("ready") = false, py::arg("healthy") = true, py::arg("fixed") = false,
+             py::arg("pod") = "", py::arg("instances") = std::vector<NamedInstance>{});
     py::class_<NodeSpecHandle>(module, "NodeSpec")
         .def(py::init(&node_spec), py::arg("allocatable"), py::kw_only(), py::arg("labels") = LabelMap{},
              py::arg("taints") = std::vector<Taint>{}, py::arg("unschedulable") = false,

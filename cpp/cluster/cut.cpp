@@ -12,6 +12,17 @@ std::pair<std::uint8_t, std::uint8_t> by_start(mig::Placement placement) {
     return {placement.start, placement.profile};
 }
 
+// Those of one profile that the kubelet hands out and nobody holds.
+std::vector<mig::Placement> ready_instances(const GpuSpec& gpu, std::size_t profile) {
+    std::vector<mig::Placement> ready;
+    for (const InstanceSpec& instance : gpu.instances) {
+        if (instance.is_ready() && instance.placement.profile == profile) {
+            ready.push_back(instance.placement);
+        }
+    }
+    return ready;
+}
+
 // Requests one by one, and the GPUs as they would be after those before.
 class FitSearch {
   public:
@@ -156,11 +167,16 @@ class FitSearch {
             if (!profile || model->room(states_[gpu], *profile) == 0) {
                 continue;
             }
-            for (const mig::Placement placement : model->placements(*profile)) {
+            const auto offer = [&](mig::Placement placement) {
                 if (const auto after = model->next(states_[gpu], placement)) {
                     const Held held{gpu, placement};
                     found.push_back({held, *after, cost_of_(held, states_[gpu], *after)});
                 }
+            };
+            if (node_.gpus[gpu].fixed) {
+                std::ranges::for_each(ready_instances(node_.gpus[gpu], *profile), offer);
+            } else {
+                std::ranges::for_each(model->placements(*profile), offer);
             }
         }
         return found;
@@ -207,20 +223,21 @@ Target target(const GpuSpec& gpu, const Cut& cut, bool taken_whole) {
 }
 
 std::int64_t disturbance(const GpuSpec& gpu, mig::Placement placement) {
-    std::int64_t disturbed = gpu.mig ? 1 : 3;
+    std::int64_t disturbed = gpu.mig ? 2 : 4;
     for (const InstanceSpec& instance : gpu.instances) {
         if (instance.placement == placement) {
-            return 0;
+            return instance.ready ? 0 : 1;
         }
         if ((gpu.model->mask(instance.placement) & gpu.model->mask(placement)) != 0) {
-            disturbed = 2;
+            disturbed = 3;
         }
     }
     return disturbed;
 }
 
 std::int64_t whole_disturbance(const GpuSpec& gpu) {
-    return (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
+    const bool at_hand = gpu.ready && !gpu.mig && gpu.pod.empty();
+    return (at_hand ? 0 : 1) + (gpu.mig ? 1 : 0) + (gpu.instances.empty() ? 0 : 1);
 }
 
 std::optional<std::size_t> find_profile(const mig::States& model, const ProfileRequest& request) {
@@ -240,11 +257,21 @@ std::optional<Fit> fit_profiles(std::span<const ProfileRequest> requests, const 
 
 std::int64_t profile_room(const ProfileRequest& request, const NodeSpec& node, const std::vector<Cut>& cuts) {
     std::int64_t room = 0;
-    for (std::size_t gpu = 0; gpu < cuts.size(); ++gpu) {
-        if (!cuts[gpu].closed) {
-            if (const auto profile = find_profile(*node.gpus[gpu].model, request)) {
-                room += node.gpus[gpu].model->room(cuts[gpu].state, *profile);
-            }
+    for (std::size_t slot = 0; slot < cuts.size(); ++slot) {
+        if (cuts[slot].closed) {
+            continue;
+        }
+        const GpuSpec& gpu = node.gpus[slot];
+        const auto profile = find_profile(*gpu.model, request);
+        if (!profile) {
+            continue;
+        }
+        if (gpu.fixed) {
+            room += std::ranges::count_if(ready_instances(gpu, *profile), [&](mig::Placement placement) {
+                return gpu.model->next(cuts[slot].state, placement).has_value();
+            });
+        } else {
+            room += gpu.model->room(cuts[slot].state, *profile);
         }
     }
     return room;

@@ -64,10 +64,10 @@ struct Option {
 // What a placement costs there; of options with equal costs the first slot and start are taken.
 using CostOf = std::function<std::int64_t(Held held, mig::StateId before, mig::StateId after)>;
 
-// How much of what exists on the GPU an instance there would change: nothing, free space, free instances, its
-// mode.
+// How much of what exists on the GPU an instance there would change: nothing, nothing once it is made, free
+// space, free instances, its mode.
 std::int64_t disturbance(const GpuSpec& gpu, mig::Placement placement);
-// The same for taking it whole: nothing, its mode, free instances too.
+// The same for taking it whole: nothing, nothing once it is handed out, its mode, free instances too.
 std::int64_t whole_disturbance(const GpuSpec& gpu);
 
 // Places for all these on these GPUs, found by taking the cheapest options first; the sum of their costs.

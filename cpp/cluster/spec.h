@@ -94,6 +94,7 @@ struct InstanceSpec {
     bool ready = false;  // the kubelet hands it out
     std::string pod;     // uid of who holds it
 
+    [[nodiscard]] bool is_ready() const { return ready && pod.empty(); }
     bool operator==(const InstanceSpec&) const = default;
 };
 
@@ -103,6 +104,7 @@ struct GpuSpec {
     bool mig = false;                          // MIG mode is on
     bool ready = false;                        // the kubelet hands it out whole
     bool healthy = true;                       // else it stays as it is, and nobody new gets any of it
+    bool fixed = false;                        // it is not recut: only what is ready now is given to Pods
     std::string pod;                           // uid of who holds it whole
     std::vector<InstanceSpec> instances;
 

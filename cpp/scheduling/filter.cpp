@@ -24,12 +24,20 @@ std::int64_t free_of(const Node& node, ResourceId resource) {
                : found->allocatable - found->requested;
 }
 
+// For whole-GPU Pods: one that is not recut is free only if it is handed out whole already.
+bool is_free(const Node& node, std::size_t slot) {
+    if (node.gpu_free[slot] != whole_gpu) {
+        return false;
+    }
+    return node.cuts.empty() || !node.spec->gpus[slot].fixed || whole_disturbance(node.spec->gpus[slot]) == 0;
+}
+
 bool gpus_fit(const PodSpec& pod, const Node& node) {
     if (pod.gpu_share_milli > 0) {
         const auto fits = [&](std::uint16_t free) { return free >= pod.gpu_share_milli; };
         return node.gpu_excess == 0 && std::ranges::any_of(node.gpu_free, fits);
     }
-    return pod.requests.gpus == 0 || pod.requests.gpus <= node.gpu_free_whole - node.gpu_excess;
+    return pod.requests.gpus == 0 || pod.requests.gpus <= free_gpus(node);
 }
 
 // Instances can be cut wherever geometry allows, whatever exists there now.
@@ -92,6 +100,14 @@ class WholeChoice {
 
 }  // namespace
 
+std::int64_t free_gpus(const Node& node) {
+    std::int64_t free = node.gpu_free_whole;
+    for (std::size_t slot = 0; slot < node.cuts.size(); ++slot) {
+        free -= node.gpu_free[slot] == whole_gpu && !is_free(node, slot) ? 1 : 0;
+    }
+    return free - node.gpu_excess;
+}
+
 std::optional<Places> find_places(const PodSpec& pod, const Node& node, const CostOf& cost_of) {
     static const CostOf no_cost = [](Held, mig::StateId, mig::StateId) { return std::int64_t{0}; };
     const CostOf& cost = cost_of ? cost_of : no_cost;
@@ -103,7 +119,7 @@ std::optional<Places> find_places(const PodSpec& pod, const Node& node, const Co
     }
     std::vector<std::uint16_t> free;
     for (std::uint16_t slot = 0; slot < node.gpu_free.size(); ++slot) {
-        if (node.gpu_free[slot] == whole_gpu) {
+        if (is_free(node, slot)) {
             free.push_back(slot);
         }
     }

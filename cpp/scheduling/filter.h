@@ -51,6 +51,9 @@ Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const N
 // Both; `absent` for a node that is gone.
 Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id);
 
+// How many GPUs the node could still give to Pods whole.
+std::int64_t free_gpus(const Node& node);
+
 // Which GPUs the Pod would take on a node.
 struct Places {
     Slots gpus;  // whole ones; none for a share

@@ -65,8 +65,7 @@ void each_need(const Cluster& cluster, const InternedSpec& interned, const Node&
         }
     }
     if (spec.requests.gpus > 0) {
-        visit(Need{gpu_resource, spec.requests.gpus, node.gpu_free_whole - node.gpu_excess,
-                   node.spec->allocatable.gpus});
+        visit(Need{gpu_resource, spec.requests.gpus, free_gpus(node), node.spec->allocatable.gpus});
     }
     if (spec.gpu_share_milli > 0) {
         const auto* const fullest = std::ranges::max_element(node.gpu_free);

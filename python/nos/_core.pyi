@@ -167,7 +167,8 @@ class GpuSpec:
     whether the kubelet hands it out, and the uid of the Pod that holds it.
 
     What a Pod is seen to hold is taken, also when no Pod with that uid is on record for this node. Not healthy: the GPU
-    stays as it is, and nobody new gets any of it. One that cannot be cut is used while it is ready."""
+    stays as it is, and nobody new gets any of it. fixed: it is not recut now, so only what is ready is given to Pods.
+    One that cannot be cut is used while it is ready."""
 
     def __init__(
         self,
@@ -176,6 +177,7 @@ class GpuSpec:
         mig: bool = False,
         ready: bool = False,
         healthy: bool = True,
+        fixed: bool = False,
         pod: str = "",
         instances: Sequence[tuple[str, int, bool, str]] = ...,
     ) -> None: ...

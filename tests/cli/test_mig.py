@@ -263,7 +263,7 @@ def questions(draw: st.DrawFn) -> tuple[Model, list[Placement], list[Placement],
     return model, used, free, draw(st.lists(st.sampled_from(names), min_size=1, max_size=5))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(question=questions(), repack=st.booleans(), empty_gpus=st.integers(0, 2), json_too=st.booleans())
 def test_a_plan_applied_is_legal(
     question: tuple[Model, list[Placement], list[Placement], list[str]], repack: bool, empty_gpus: int, json_too: bool

@@ -239,5 +239,5 @@ class CutMachine(RuleBasedStateMachine):
             assert placement in target or not fits_with(gpu["model"], target, placement), "destroyed without need"
 
 
-CutMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+CutMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30)
 TestCuts = CutMachine.TestCase

@@ -110,5 +110,5 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.cluster.gpu_used_milli == used
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestLedger = LedgerMachine.TestCase

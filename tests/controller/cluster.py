@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nos.kube.gpunode import GPU_NODES
 from nos.testbed import Testbed
 
 DEADLINE_S = 30.0
@@ -122,14 +123,14 @@ class Cluster:
             assert used.get(name, 0) <= int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)), name
 
     def clear(self) -> None:
-        """Remove the test's Pods, nodes and Lease."""
+        """Remove the test's Pods, nodes, GPUNodes and Lease."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
         lease = "/apis/coordination.k8s.io/v1/namespaces/nebuly-nos/leases/nos-scheduler"
         for pod in self.pods():
             if pod["metadata"].get("finalizers"):
                 name = pod["metadata"]["name"]
                 self.testbed.kubectl("patch", "pod", name, "--type=merge", '-p={"metadata":{"finalizers":null}}')
-        for path in (f"/api/v1/namespaces/{NAMESPACE}/pods", "/api/v1/nodes", lease):
+        for path in (f"/api/v1/namespaces/{NAMESPACE}/pods", "/api/v1/nodes", GPU_NODES, lease):
             self.api.request("DELETE", path, body)
         eventually(lambda: not self.pods(), why="all Pods are gone")
 

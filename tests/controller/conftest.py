@@ -20,7 +20,8 @@ _GROUP = "/apis/rbac.authorization.k8s.io/v1"
 
 @pytest.fixture(scope="session")
 def role(testbed: Testbed) -> Testbed:
-    """The namespace of the Lease, and the role that users install, bound to the testbed's nos user."""
+    """The kinds, the namespace of the Lease, and the role that users install, bound to the testbed's nos user."""
+    testbed.install_crds()
     api = testbed.api
     api.create("/api/v1/namespaces", {"metadata": {"name": "nebuly-nos"}})
     for item in yaml.safe_load_all(RBAC.read_text()):

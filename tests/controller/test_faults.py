@@ -28,7 +28,7 @@ GONE = (
 
 def scheduling(controller: Start, proxy: FaultProxy, **settings: object) -> Controller:
     running = controller(proxy.kubeconfig, **settings).schedules()
-    eventually(lambda: proxy.watches == 2, why="both watches run")
+    eventually(lambda: proxy.watches == 3, why="all watches run")
     return running
 
 
@@ -173,7 +173,7 @@ def test_a_watch_that_ends_badly(cluster: Cluster, controller: Start, proxy: Fau
     cluster.pod("goes", gpus=5)
     cluster.bound("stays")
     cluster.bound("goes")
-    assert proxy.end_watches(last_words) == 2
+    assert proxy.end_watches(last_words) == 3
     cluster.delete("goes")  # while nobody looks
     cluster.pod("new", gpus=5)
     cluster.bound("new")
@@ -210,7 +210,7 @@ def test_a_server_that_streams_no_lists(cluster: Cluster, controller: Start, pro
     fault = proxy.fault("GET", "sendInitialEvents", times=10_000, status=422)
     running = scheduling(controller, proxy)
     assert "asking for pages" in running.said()
-    assert fault.hits == 2
+    assert fault.hits == 3
     cluster.bound("first")
     cluster.pod("second", gpus=5)
     cluster.bound("second")

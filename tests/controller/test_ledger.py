@@ -56,6 +56,7 @@ def synced(*items: Node | Pod) -> Ledger:
             ledger.pods.changed(item)
     ledger.nodes.synced()
     ledger.pods.synced()
+    ledger.gpu_nodes.synced()
     assert ledger.synced
     return ledger
 

@@ -7,6 +7,7 @@ import pytest
 
 from nos import _core
 from nos.kube import decode
+from nos.kube.encode import binding
 from nos.kube.node import decode_node
 from nos.kube.pod import Pod, decode_pod
 
@@ -212,3 +213,30 @@ def test_nodes() -> None:
 def test_a_node_that_makes_no_sense_offers_nothing() -> None:
     body = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "-4"}}}
     assert decode.node_spec(decode_node(json.dumps(body).encode())) == _core.NodeSpec({}, unschedulable=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:3g.40gb@4,1:1g.10gb@0", ((0, "3g.40gb", 4), (1, "1g.10gb", 0))),
+        ("2:1g.10gb+me@6", ((2, "1g.10gb+me", 6),)),
+        ("0:3g.40gb@4,0:3g.40gb@4", ((0, "3g.40gb", 4),)),
+        ("", ()),
+        ("0:3g.40gb", ()),
+        ("0:3g.40gb@4,nonsense", ()),
+        ("99999:3g.40gb@4", ()),
+        ("0:3g.40gb@-1", ()),
+        ("0:" + "g" * 1000 + "@0", ()),
+        ("\u0663:3g.40gb@4", ()),
+    ],
+)
+def test_the_instances_of_a_decision(text: str, expected: tuple[tuple[int, str, int], ...]) -> None:
+    body = {"metadata": {"name": "p", "annotations": {"nos.nebuly.com/instances": text}}, "spec": {}}
+    assert decode.instances(decode_pod(json.dumps(body).encode())) == expected
+
+
+def test_the_instances_of_a_decision_are_read_back_as_they_were_written() -> None:
+    given = ((0, "1g.10gb+me", 6), (0, "3g.40gb", 0), (11, "1g.24gb-me", 10))
+    annotations = json.loads(binding("p", "u", "n", instances=given))["metadata"]["annotations"]
+    body = {"metadata": {"name": "p", "annotations": annotations}, "spec": {}}
+    assert decode.instances(decode_pod(json.dumps(body).encode())) == given

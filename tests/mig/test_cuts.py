@@ -134,7 +134,7 @@ def invented(draw: st.DrawFn) -> Cuts:
         raise
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), listed=invented())
 def test_invented_models(data: st.DataObject, listed: Cuts) -> None:
     gpu, core = listed.gpu, listed.gpu.core()

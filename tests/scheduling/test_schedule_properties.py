@@ -74,7 +74,7 @@ def follow_instances(bind: Any, held: Held, ledger: Ledger) -> None:
 
 
 @given(mixed_nodes, mixed_arrivals, scores)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whoever_can_be_placed_without_moving_anything_is_placed(nodes, pods, score):
     cluster, ledger = build(nodes, pods, "new")  # nobody sees them hold anything yet
     outcome = Scheduler(cluster, Policy(score)).schedule()
@@ -83,7 +83,7 @@ def test_whoever_can_be_placed_without_moving_anything_is_placed(nodes, pods, sc
 
 
 @given(node_lists, arrivals, scores)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_each_pod_in_its_turn_is_placed_where_it_fits_or_fits_nowhere(nodes, pods, score):
     cluster, ledger = build(nodes, pods)
     outcome = Scheduler(cluster, Policy(score)).schedule()
@@ -92,7 +92,7 @@ def test_each_pod_in_its_turn_is_placed_where_it_fits_or_fits_nowhere(nodes, pod
 
 
 @given(mixed_nodes, mixed_arrivals, mixed_arrivals, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_remembered_between_cycles_never_shows(nodes, first, later, data):
     """A Scheduler that lived through events decides as one that starts on the same ledger."""
     cluster, ledger = build(nodes, first)
@@ -122,7 +122,7 @@ def test_what_is_remembered_between_cycles_never_shows(nodes, first, later, data
 
 
 @given(mixed_nodes, worlds.pods | worlds.profile_pods, mixed_arrivals)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_feasible_names_the_nodes_that_the_oracle_names(nodes, pod, others):
     cluster, ledger = build(nodes, others)
     scheduler = Scheduler(cluster)
@@ -134,7 +134,7 @@ def test_feasible_names_the_nodes_that_the_oracle_names(nodes, pod, others):
 
 
 @given(node_lists, arrivals)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_second_cycle_without_events_changes_nothing(nodes, pods):
     cluster, _ = build(nodes, pods)
     scheduler = Scheduler(cluster)

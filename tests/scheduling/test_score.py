@@ -163,7 +163,7 @@ newcomers = st.tuples(st.sampled_from([1, 2, 6]), st.sampled_from([(1, 300), (1,
 
 
 @given(worlds, demand, newcomers)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_fgd_takes_a_node_of_the_highest_published_score(nodes, seen, newcomer):
     cluster, rooms, arrivals = Cluster(), {}, []
     for index, (gpus, cpu, used) in enumerate(nodes):
@@ -195,7 +195,7 @@ def test_fgd_takes_a_node_of_the_highest_published_score(nodes, seen, newcomer):
 
 
 @given(worlds, st.integers(1, 4), st.sampled_from([0, 300, 1000]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_best_fit_takes_the_first_node_with_the_highest_published_score(nodes, cpu, milli):
     cluster = cluster_of(*[node(gpus=gpus, cpu=node_cpu) for gpus, node_cpu, _ in nodes])
     spec = spec_of(cpu, milli // 1000, milli)

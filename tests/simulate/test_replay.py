@@ -40,7 +40,7 @@ def write_trace(folder: Path, nodes: list[tuple], pods: list[tuple], order: list
     return files
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(nodes, min_size=1, max_size=5),
     st.lists(pods, min_size=1, max_size=6),

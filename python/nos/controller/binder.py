@@ -30,6 +30,7 @@ _ATTEMPTS = 4
 _FIRST_DEFERRAL_S, _LONGEST_DEFERRAL_S = 0.5, 60.0
 
 _log = logging.getLogger(__name__)
+Place = _core.Bind | _core.PodState  # both name the node and what the Pod is to hold of its GPUs
 
 
 class Binder:
@@ -42,7 +43,7 @@ class Binder:
         *,
         in_flight: int,
         may_bind: Callable[[], bool],
-        on_bound: Callable[[Waiting, _core.Bind], None],
+        on_bound: Callable[[Waiting, Place], None],
         on_refused: Callable[[Waiting, str], None],
     ) -> None:
         self.sent = 0
@@ -52,7 +53,7 @@ class Binder:
         self._may_bind = may_bind
         self._on_bound = on_bound
         self._on_refused = on_refused
-        self._queue: asyncio.Queue[tuple[Waiting, _core.Bind]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Waiting, Place]] = asyncio.Queue()
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -63,7 +64,7 @@ class Binder:
         """True while Bindings wait or are in flight; other writes then hold back."""
         return not self._queue.empty() or self._active > 0
 
-    def submit(self, waiting: Waiting, bind: _core.Bind) -> None:
+    def submit(self, waiting: Waiting, bind: Place) -> None:
         """Send this one too, in its turn."""
         self._queue.put_nowait((waiting, bind))
 
@@ -91,7 +92,7 @@ class Binder:
                 if not self._active:
                     self._idle.set()
 
-    async def _bind(self, waiting: Waiting, bind: _core.Bind) -> None:
+    async def _bind(self, waiting: Waiting, bind: Place) -> None:
         path = f"{pod_path(waiting.namespace, waiting.name, 'binding')}?timeout={SERVER_DEADLINE_S}s"
         node = bind.node
         body = binding(waiting.name, waiting.uid, node, bind.gpus, bind.instances)
@@ -129,7 +130,7 @@ class Binder:
                 return
         self._defer(waiting, why)
 
-    async def _settle(self, waiting: Waiting, bind: _core.Bind) -> bool:
+    async def _settle(self, waiting: Waiting, bind: Place) -> bool:
         """Read what became of the Pod. False: it still waits for a node. Else it is dealt with."""
         attempt = 0
         while self._may_bind() and not self._closing and self._ledger.awaits(waiting):
@@ -159,7 +160,7 @@ class Binder:
             return True
         return True
 
-    def _done(self, waiting: Waiting, bind: _core.Bind) -> None:
+    def _done(self, waiting: Waiting, bind: Place) -> None:
         self._ledger.bound(waiting)
         self._on_bound(waiting, bind)
 

@@ -5,8 +5,8 @@ scheduler, and `waiting`, the Pods that we are to place. While `schedule` runs i
 Cluster, so what arrives then is queued and applied in order when it is over.
 
 Counted are all Pods that have a node and are not Succeeded or Failed, whoever placed them; ours to place are those
-without a node that name our scheduler, have no scheduling gate and are not being deleted. Per bound Pod only its uid
-and name are kept in Python; the rest is in the core.
+without a node that name our scheduler, have no scheduling gate and are not being deleted. Per bound Pod only its uid,
+name and node are kept in Python, and what its Binding gave it of the node's GPUs; the rest is in the core.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nos import _core
-from nos.kube.decode import bound_spec, created, gpus, node_spec, waiting_spec
-from nos.kube.gpunode import CUT_BY_NOS, PARTITIONING_LABEL, GPUNode, gpu_specs
+from nos.controller.gpu_nodes import GpuNodeSink
+from nos.kube.cut import Holding
+from nos.kube.decode import bound_spec, created, gpus, instances, node_spec, waiting_spec
+from nos.kube.gpunode import CUT_BY_NOS, PARTITIONING_LABEL
 from nos.kube.node import Node
 from nos.kube.pod import Pod
 
@@ -30,7 +32,7 @@ class State(Enum):
     """How far a Pod of ours has come."""
 
     PENDING = "pending"  # the scheduler may place it
-    BINDING = "binding"  # decided and assumed; its Binding is on the way, or its echo
+    BINDING = "binding"  # decided and assumed; its GPU is being cut, or its Binding is on the way, or its echo
     DEFERRED = "deferred"  # its Binding failed; out of the scheduler's sight for a while
 
 
@@ -165,8 +167,9 @@ class PodSink:
         self.synced_once = asyncio.Event()
         self._ledger = ledger
         self._scheduler_name = scheduler_name
-        self.uids: dict[str, str] = {}  # by namespace/name
-        self._known: dict[str, str] = {}  # namespace/name by uid
+        self.holdings: dict[str, dict[str, Holding]] = {}  # of bound Pods, by node and uid
+        self._known: dict[str, tuple[str, str]] = {}  # namespace/name and node, empty while it waits, by uid
+        self._bound_uids: dict[str, str] = {}  # by namespace/name
         self._listed: set[str] | None = None  # since `restart`, until `synced`
         self._pending: list[Callable[[], object]] = []  # edits of the listing
         self._sequence = 0
@@ -191,8 +194,7 @@ class PodSink:
     def changed(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink."""
         uid = pod.metadata.uid
-        self._known[uid] = key = f"{pod.metadata.namespace}/{pod.metadata.name}"
-        self.uids[key] = uid
+        self._known.setdefault(uid, (f"{pod.metadata.namespace}/{pod.metadata.name}", ""))
         if self._listed is not None:
             self._listed.add(uid)
         if pod.status.phase in ("Succeeded", "Failed"):
@@ -209,6 +211,11 @@ class PodSink:
         """See nos.kube.watch.Sink."""
         self._remove(pod.metadata.uid)
 
+    def bound_uid(self, key: str, node: str) -> str:
+        """The uid of the Pod of that namespace/name on the node; empty where there is none."""
+        uid = self._bound_uids.get(key, "")
+        return uid if uid and self._known[uid][1] == node else ""
+
     def _is_ours(self, pod: Pod) -> bool:
         return (
             pod.spec.scheduler_name == self._scheduler_name
@@ -217,19 +224,27 @@ class PodSink:
         )
 
     def _bound(self, pod: Pod) -> None:
-        uid, spec, node, slots = pod.metadata.uid, bound_spec(pod), pod.spec.node_name, gpus(pod)
+        uid, spec, node = pod.metadata.uid, bound_spec(pod), pod.spec.node_name
+        key, before = self._known[uid]
+        holding = Holding(key, gpus(pod), instances(pod))
+        self._known[uid] = key, node
+        self._bound_uids[key] = uid
+        if holding.gpus or holding.instances:
+            self.holdings.setdefault(node, {})[uid] = holding
         priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
         cluster = self._ledger.cluster
 
         def count() -> None:
+            _, slots, held = holding
             try:
-                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots)
+                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots, instances=held)
             except ValueError as error:  # whatever the annotation says, the Pod is there and counts
-                _log.warning("Pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, error)
-                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node)
+                _log.warning("Pod %s: %s", key, error)
+                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots)
 
         self._edit(count)
-        self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
+        if before != node:
+            self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
         ours = self._ledger.waiting.pop(uid, None)
         # The echo of our own Binding frees nothing; another change may (a resize, a Pod bound elsewhere than we meant).
         self._ledger.wake(urgent=ours is not None and ours.state is not State.BINDING)
@@ -260,11 +275,16 @@ class PodSink:
         )
 
     def _remove(self, uid: str) -> None:
-        key = self._known.pop(uid, "")
-        if self.uids.get(key) == uid:
-            del self.uids[key]
+        key, node = self._known.pop(uid, ("", ""))
+        if self._bound_uids.get(key) == uid:
+            del self._bound_uids[key]
+        had = self.holdings.get(node, {}).pop(uid, None)
         self._ledger.waiting.pop(uid, None)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))
+        if had:
+            if not self.holdings[node]:
+                del self.holdings[node]
+            self._ledger.nodes.refresh(node)  # the agent may have reported that it is gone before we knew it
         self._ledger.wake()
 
     def _edit(self, edit: Callable[[], object]) -> None:
@@ -285,6 +305,7 @@ class NodeSink:
     def __init__(self, ledger: Ledger) -> None:
         self.synced_once = asyncio.Event()
         self.known: dict[str, _core.NodeSpec] = {}
+        self.changed_cut: Callable[[str], None] = lambda _: None  # told of a node whose GPUs or their report changed
         self._cut: dict[str, Node] = {}  # those whose GPUs nos cuts
         self._ledger = ledger
         self._listed: set[str] | None = None
@@ -310,8 +331,14 @@ class NodeSink:
             self._cut[name] = node
             self.refresh(name)
         else:
-            self._cut.pop(name, None)
+            was_cut = self._cut.pop(name, None)
             self._offers(name, node_spec(node))
+            if was_cut:
+                self.changed_cut(name)
+
+    def is_cut(self, name: str) -> bool:
+        """Whether nos cuts the node's GPUs."""
+        return name in self._cut
 
     def refresh(self, name: str) -> None:
         """Look again at how a node's GPUs are cut."""
@@ -323,6 +350,8 @@ class NodeSink:
             self.known[name] = spec
             self._ledger.edit(lambda: self._ledger.cluster.upsert_node(name, spec))
             self._ledger.wake()
+            if name in self._cut:
+                self.changed_cut(name)
 
     def deleted(self, node: Node) -> None:
         """See nos.kube.watch.Sink."""
@@ -330,70 +359,7 @@ class NodeSink:
 
     def _remove(self, name: str) -> None:
         self.known.pop(name, None)
-        self._cut.pop(name, None)
+        was_cut = self._cut.pop(name, None)
         self._ledger.edit(lambda: self._ledger.cluster.remove_node(name))
-
-
-class GpuNodeSink:
-    """GPUNodes from their watch: what their agents report makes the nodes' GPUs."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.synced_once = asyncio.Event()
-        self.known: dict[str, GPUNode] = {}
-        self.on_report: Callable[[str], None] = lambda _: None  # a node's report, or its spec, is another
-        self._ledger = ledger
-        self._silent: set[str] = set()
-        self._listed: set[str] | None = None
-
-    def gpus(self, name: str) -> list[_core.GpuSpec]:
-        """How the node's GPUs are; none before its agent has reported."""
-        if (gpu_node := self.known.get(name)) is None:
-            return []
-        uids = self._ledger.pods.uids
-        try:
-            specs = gpu_specs(gpu_node.status, lambda pod: uids.get(pod, pod))
-        except ValueError as error:
-            _log.error("the report of GPUNode %s contradicts itself, none of its GPUs is used: %s", name, error)
-            return []
-        if name in self._silent:
-            by_index = {gpu.index: gpu for gpu in gpu_node.status.gpus}
-            return [_core.GpuSpec(None, ready=i in by_index and by_index[i].ready) for i in range(len(specs))]
-        return specs
-
-    def silence(self, name: str) -> None:
-        """Its agent does not do what it is asked: nothing is cut there until it reports something new."""
-        self._silent.add(name)
-        self._ledger.nodes.refresh(name)
-
-    def restart(self) -> None:
-        """See nos.kube.watch.Sink."""
-        self._listed = set()
-
-    def synced(self) -> None:
-        """See nos.kube.watch.Sink."""
-        if self._listed is not None:
-            for name in self.known.keys() - self._listed:
-                self._remove(name)
-        self._listed = None
-        self.synced_once.set()
-
-    def changed(self, gpu_node: GPUNode) -> None:
-        """See nos.kube.watch.Sink."""
-        name = gpu_node.metadata.name
-        if self._listed is not None:
-            self._listed.add(name)
-        before = self.known.get(name)
-        self.known[name] = gpu_node
-        if before is None or before.status != gpu_node.status:
-            self._silent.discard(name)
-            self._ledger.nodes.refresh(name)
-        self.on_report(name)
-
-    def deleted(self, gpu_node: GPUNode) -> None:
-        """See nos.kube.watch.Sink."""
-        self._remove(gpu_node.metadata.name)
-
-    def _remove(self, name: str) -> None:
-        self.known.pop(name, None)
-        self._silent.discard(name)
-        self._ledger.nodes.refresh(name)
+        if was_cut:
+            self.changed_cut(name)

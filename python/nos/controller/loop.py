@@ -2,8 +2,8 @@
 
 The watches fill the ledger. When something happened that may let a Pod run, the batching window lets what comes with it
 come too; then the core decides on all that waits, in a thread and with the GIL released, while the event loop goes on
-reading and writing. What it decided is already assumed in the ledger and goes to the binder, by way of the cutter where
-a GPU has to be cut first; why the others wait goes to the reporter. A Binding that fails is taken back by the binder
+reading and writing. What it decided is already assumed in the ledger and goes to the binder, by way of the cutter on
+nodes whose GPUs nos cuts; why the others wait goes to the reporter. A Binding that fails is taken back by the binder
 (`Ledger.defer`), which is news, and the loop goes on.
 """
 
@@ -38,9 +38,9 @@ async def run(
 
             for bind in outcome.binds:
                 if waiting := ledger.decided(bind.uid):
-                    if bind.ready:
-                        binder.submit(waiting, bind)
-                    else:
+                    if not bind.ready or bind.instances or (bind.gpus and ledger.nodes.is_cut(bind.node)):
                         cutter.submit(waiting, bind)
+                    else:
+                        binder.submit(waiting, bind)
             reporter.waiting(outcome.waiting)
             _log.debug("%d placed, %d wait, %.1f ms", len(outcome.binds), len(outcome.waiting), took * 1e3)

@@ -21,9 +21,10 @@ from typing import NamedTuple
 from msgspec import DecodeError
 
 from nos import _core
+from nos.controller.binder import Place
 from nos.controller.ledger import Ledger, State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
-from nos.kube.encode import event, gpu_list, instance_list, not_scheduled, pod_path
+from nos.kube.encode import CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import decode_pod
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 _MOST_EVENTS = 20_000  # waiting to be sent; past that the oldest are dropped
 _REWORDED_S = (20.0, 40.0)
 _AGAIN_S = (1.0, 3.0)
+_CUT_S = (2.0, 3.0)  # most cuts take less: then the event says enough
 
 
 class _Event(NamedTuple):
@@ -58,6 +60,7 @@ class Reporter:
         self._busy = busy
         self._rate, self._busy_rate = rate, busy_rate
         self._reasons: dict[str, tuple[str, str]] = {}  # uid: code, message; what is to be on the Pod
+        self._cuts: dict[str, tuple[str, str]] = {}  # likewise, of those whose GPU is being cut
         self._now: dict[str, None] = {}  # uids to write, in order
         self._later: list[tuple[float, str]] = []  # a heap of uids to write at their time
         self._scheduled: set[str] = set()  # uids in `_later`
@@ -85,9 +88,11 @@ class Reporter:
             elif uid not in self._scheduled:
                 self._write_later(uid, _REWORDED_S)
         self._reasons = reasons
+        self._cuts = {uid: cut for uid, cut in self._cuts.items() if uid in self._ledger.waiting}
 
-    def bound(self, waiting: Waiting, bind: _core.Bind) -> None:
+    def bound(self, waiting: Waiting, bind: Place) -> None:
         """A Pod has got its node."""
+        self._cuts.pop(waiting.uid, None)
         on = f", GPU {gpu_list(bind.gpus)}" if bind.gpus else ""
         on += f", {instance_list(bind.instances)}" if bind.instances else ""
         note = f"Successfully assigned {waiting.namespace}/{waiting.name} to {bind.node}{on}"
@@ -95,7 +100,15 @@ class Reporter:
 
     def cut(self, waiting: Waiting, node: str) -> None:
         """A Pod has got its node, whose GPUs have to be cut first."""
-        self._note(waiting, "Normal", "Repartitioning", "Scheduling", f"Needs repartition: in flight on node {node}")
+        message = f"needs repartition: in flight on node {node}"
+        self._cuts[waiting.uid] = CUTTING, message
+        self._write_later(waiting.uid, _CUT_S)
+        self._note(waiting, "Normal", CUTTING, "Scheduling", message)
+
+    def not_cut(self, waiting: Waiting, why: str) -> None:
+        """Nothing came of that."""
+        self._cuts.pop(waiting.uid, None)
+        self._note(waiting, "Warning", "RepartitionFailed", "Scheduling", f"Is placed anew: {why}")
 
     def refused(self, waiting: Waiting, why: str) -> None:
         """The API server does not let us bind this Pod."""
@@ -130,8 +143,10 @@ class Reporter:
         while self._now:
             uid = next(iter(self._now))
             del self._now[uid]
-            waiting, reason = self._ledger.waiting.get(uid), self._reasons.get(uid)
-            if waiting and reason and waiting.state is State.PENDING and waiting.message != reason[1]:
+            if (waiting := self._ledger.waiting.get(uid)) is None:
+                continue
+            reasons = {State.PENDING: self._reasons, State.BINDING: self._cuts}.get(waiting.state, {})
+            if (reason := reasons.get(uid)) and waiting.message != reason[1]:
                 return self._condition(waiting, *reason)
         if self._events and not self._busy():
             return self._event(self._events.popleft())
@@ -154,7 +169,7 @@ class Reporter:
             return
         with contextlib.suppress(DecodeError):  # then its event brings it
             waiting.version = decode_pod(answer).metadata.resource_version
-        if waiting.code != code:
+        if waiting.code != code and code != CUTTING:
             self._note(waiting, "Warning", "FailedScheduling", "Scheduling", message)
         waiting.code, waiting.message = code, message
 

@@ -108,6 +108,7 @@ class Controller:
             may_write=lambda: self._lease.held or not election.enabled,
             bind=self._binder.submit,
             on_cut=lambda *cut: self._reporter.cut(*cut),
+            on_failed=lambda *failed: self._reporter.not_cut(*failed),
         )
         self._client = client
         self._pods = Watch[Pod](client, "/api/v1/pods", decode_pod, self._ledger.pods, field_selector=_LIVE_PODS)

@@ -111,6 +111,7 @@ class _Demo:
     def _start_controller(self, testbed: Testbed) -> None:
         with self._progress.step("starting nos controller, under its own role"):
             testbed.kubectl("create", "namespace", "nebuly-nos")
+            testbed.install_crds()
             testbed.kubectl("apply", "-f", str(_RBAC))
             kubeconfig = testbed.kubeconfig_of(_USER)
             flags = ["--kubeconfig", str(kubeconfig), "--health-address", "127.0.0.1:0"]

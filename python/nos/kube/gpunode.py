@@ -1,16 +1,13 @@
 """A GPUNode: how the GPUs of a node are to be cut (spec, ours) and how they are (status, its agent's).
 
-Decoded into msgspec structs; `gpu_specs` turns a status into what the core counts with.
+The object as msgspec structs, and the request that writes its spec. `nos.kube.cut` says what a report means.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from urllib.parse import quote
 
 from msgspec import Struct, field
 from msgspec.json import Decoder, encode
 
-from nos import _core
 from nos.kube.node import Metadata, decode_node
 
 GPU_NODES = "/apis/nos.nebuly.com/v1alpha1/gpunodes"
@@ -39,6 +36,10 @@ class Spec(Struct, frozen=True):
     """What the controller wants."""
 
     gpus: tuple[WantedGpu, ...] = ()
+
+    def gpu(self, index: int) -> WantedGpu | None:
+        """The entry of a GPU; one that has none stays as it is."""
+        return next((gpu for gpu in self.gpus if gpu.index == index), None)
 
 
 class Profile(Struct, frozen=True, rename={"compute_slices": "computeSlices", "max_instances": "maxInstances"}):
@@ -110,6 +111,10 @@ class Status(Struct, frozen=True, rename="camel"):
     gpus: tuple[Gpu, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
+    def gpu(self, index: int) -> Gpu | None:
+        """The report of a GPU."""
+        return next((gpu for gpu in self.gpus if gpu.index == index), None)
+
 
 class GPUNode(Struct):
     """A GPUNode as the API server sends it."""
@@ -117,6 +122,26 @@ class GPUNode(Struct):
     metadata: Metadata
     spec: Spec = field(default_factory=Spec)
     status: Status = field(default_factory=Status)
+
+    @property
+    def answered(self) -> bool:
+        """The report is about the present spec, not about one before it."""
+        return self.status.observed_generation >= self.metadata.generation
+
+    @property
+    def unready(self) -> str:
+        """Why the agent can do nothing at all; empty where it can."""
+        ready = next((c for c in self.status.conditions if c.type == "Ready"), None)
+        return f"{ready.reason}: {ready.message}" if ready and ready.status == "False" else ""
+
+    def failure(self, index: int) -> str:
+        """Why the agent could not make the GPU as the present spec wants it; empty where it has not said so."""
+        if not self.answered:
+            return ""
+        gpu = self.status.gpu(index)
+        if gpu is None:
+            return f"GPU {index} is not in the report"
+        return self.unready or gpu.unhealthy or gpu.message
 
 
 decode_gpu_node = Decoder(GPUNode).decode
@@ -137,71 +162,12 @@ def creation(node: str, found: bytes) -> bytes:
     return encode({"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": metadata, "spec": {}})
 
 
-def gpu_specs(status: Status, uid_of: Callable[[str], str]) -> list[_core.GpuSpec]:
-    """By GPU index, as the core counts. `uid_of`: namespace/name of a Pod to its uid, or to anything that is no uid.
-
-    A GPU that is unhealthy or missing from the report is not cut, nor is one of a product that the driver says nothing
-    of. ValueError where the report contradicts itself.
-    """
-    models = {model.product: model for model in status.models}
-    specs = [_core.GpuSpec(None)] * (max((gpu.index for gpu in status.gpus), default=-1) + 1)
-    for gpu in status.gpus:
-        model = models.get(gpu.product)
-        if gpu.unhealthy or model is None:
-            specs[gpu.index] = _core.GpuSpec(None, ready=gpu.ready, pod=_holder(gpu.pod, uid_of))
-            continue
-        specs[gpu.index] = _core.GpuSpec(
-            _core_model(encode(model)),
-            mig=gpu.mig,
-            ready=gpu.ready,
-            pod=_holder(gpu.pod, uid_of),
-            instances=[(i.profile, i.start, i.ready, _holder(i.pod, uid_of)) for i in gpu.instances],
-        )
-    return specs
-
-
-def wanted(targets: Sequence[Target]) -> Spec:
-    """A node's targets as the spec of its GPUNode has them."""
-    return Spec(
-        tuple(
-            WantedGpu(index, mig, tuple(WantedInstance(profile, start) for profile, start in instances))
-            for index, (mig, instances) in enumerate(targets)
-        )
-    )
+def wanted_gpu(index: int, target: Target) -> WantedGpu:
+    """What a GPU is to become, as a spec has it."""
+    mig, instances = target
+    return WantedGpu(index, mig, tuple(WantedInstance(profile, start) for profile, start in instances))
 
 
 def spec_patch(spec: Spec, resource_version: str) -> bytes:
     """A merge patch that writes the spec if the GPUNode is still as we know it, and fails with 409 otherwise."""
-    metadata: Mapping[str, str] = {"resourceVersion": resource_version}
-    return encode({"metadata": metadata, "spec": spec})
-
-
-def _holder(pod: str, uid_of: Callable[[str], str]) -> str:
-    return uid_of(pod) if pod else ""
-
-
-@lru_cache(maxsize=256)
-def _core_model(encoded: bytes) -> _core.GpuModel:
-    """Equal reports give one model: the core then keeps one table, and one sum of room."""
-    model = _model(encoded)
-    return _core.GpuModel(
-        model.product,
-        units=model.units,
-        compute_slices=model.compute_slices,
-        engines=model.engines,
-        profiles=[
-            _core.GpuProfile(
-                p.name,
-                size=p.size,
-                starts=p.starts,
-                compute_slices=p.compute_slices,
-                max_instances=p.max_instances,
-                memory_mib=p.memory_mib,
-                engines=p.engines,
-            )
-            for p in model.profiles
-        ],
-    )
-
-
-_model = Decoder(Model).decode
+    return encode({"metadata": {"resourceVersion": resource_version}, "spec": spec})

@@ -20,6 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import yaml
+
+from nos.kube import crds
+
 from . import binaries, controlplane, credentials, kwok, nodes, realnode, state, versions
 from .api import Api
 from .errors import TestbedError
@@ -199,6 +203,15 @@ class Testbed:
             node.start()
         self.real_node = node
         return node
+
+    def install_crds(self) -> None:
+        """Adds the kinds that nos brings, and returns when they are served."""
+        for file in crds.FILES:
+            crd = yaml.safe_load(file.read_text())
+            self.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+            spec = crd["spec"]
+            path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+            self._await("kube-apiserver", self.api, path)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What `kubectl ARGUMENTS` prints, as the admin."""

@@ -67,6 +67,7 @@ def up(
     testbed = Testbed(directory, scheduler=scheduler, progress=progress)
     testbed.start()
     try:
+        testbed.install_crds()
         nodes.create_nodes(testbed.api, _wanted(shapes), progress)
         if real_node:
             testbed.add_real_node()
