@@ -160,7 +160,7 @@ def test_a_binding_of_nonsense_holds_nothing() -> None:
 def test_what_an_unknown_pod_holds_is_given_to_nobody_yet() -> None:
     node = gpu_node(gpu(THREE, pods={4: "kube-system/unknown"}))
     assert placed(node, A_SEVEN) is None
-    assert placed(gpu_node(gpu(pod="kube-system/unknown")), WHOLE) == ([0], False)
+    assert placed(gpu_node(gpu(pod="kube-system/unknown")), WHOLE) is None
 
 
 def test_a_frozen_gpu_gives_out_what_is_ready_and_is_not_recut() -> None:
