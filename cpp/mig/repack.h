@@ -39,7 +39,8 @@ struct RepackPlan {
 
 // Serves the wishes (names of profiles) in their order, each if it fits beside those before it, and then
 // moves as few instances as those need. An instance moves at most once, to a profile of the same name.
-// most_steps bounds the search for what is proven best. Throws std::invalid_argument when what runs on a GPU cannot be together.
+// most_steps bounds the search for what is proven best. Throws std::invalid_argument when what runs on a GPU
+// cannot be together.
 RepackPlan repack(std::span<const PackedGpu> gpus, std::span<const std::string> wanted,
                   std::int64_t most_steps = 200'000);
 
