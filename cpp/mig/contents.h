@@ -39,6 +39,7 @@ class Contents {
 
     [[nodiscard]] std::size_t kinds() const { return names_.size(); }
     [[nodiscard]] KindId kind(std::string_view name) const;
+    [[nodiscard]] const std::string& name(KindId kind) const { return names_[kind]; }
     // Nothing when the instances cannot be together.
     std::optional<ContentId> add(const States& states, std::span<const Placement> fixed,
                                  std::vector<Placement> movable);

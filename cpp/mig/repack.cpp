@@ -104,8 +104,10 @@ class Packing {
         }
     }
 
-    // What is left for wishes when everything movable takes as little as it can.
+    // What is left for wishes when everything movable takes as little as it can, and how many of each kind
+    // the fixed ones would leave room for if no other came.
     void count_spare() {
+        spare_room_.resize(contents_.kinds());
         for (const PackedGpu& gpu : gpus_) {
             const Model& model = gpu.states->model();
             spare_units_ += gpu.states->free_units(*gpu.states->of(gpu.fixed));
@@ -113,10 +115,16 @@ class Packing {
             for (const Placement placement : gpu.fixed) {
                 spare_slices_ -= model.profiles[placement.profile].compute_slices;
             }
+            const StateId fixed = *gpu.states->of(gpu.fixed);
+            for (KindId kind = 0; kind < contents_.kinds(); ++kind) {
+                const auto index = model.find(contents_.name(kind));
+                spare_room_[kind] += index ? gpu.states->room(fixed, *index) : 0;
+            }
             for (const Placement placement : gpu.movable) {
-                const Least& least = least_[contents_.kind(model.profiles[placement.profile].name)];
-                spare_units_ -= least.units;
-                spare_slices_ -= least.slices;
+                const KindId kind = contents_.kind(model.profiles[placement.profile].name);
+                spare_units_ -= least_[kind].units;
+                spare_slices_ -= least_[kind].slices;
+                --spare_room_[kind];
             }
         }
     }
@@ -136,7 +144,8 @@ class Packing {
         std::optional<Changes> longer;
         std::int32_t moves = any_number;
         std::int32_t bound = fewest_moves_;  // more wishes never need fewer
-        if (least_[kind].units <= spare_units_ && least_[kind].slices <= spare_slices_) {
+        if (least_[kind].units <= spare_units_ && least_[kind].slices <= spare_slices_ &&
+            spare_room_[kind] > 0) {
             longer = lengthened(kind);
             moves = longer ? count_moves(*longer) : any_number;
             outcome = Outcome::needs_more_moves;
@@ -160,6 +169,7 @@ class Packing {
         served_ = std::move(hand);
         spare_units_ -= least_[kind].units;
         spare_slices_ -= least_[kind].slices;
+        --spare_room_[kind];
         changes_ = *std::move(longer);
         moves_ = moves;
         fewest_moves_ = bound;
@@ -268,6 +278,7 @@ class Packing {
     std::vector<std::int32_t> sizes_;  // the same, units only
     std::int64_t spare_units_ = 0;
     std::int64_t spare_slices_ = 0;
+    std::vector<std::int64_t> spare_room_;  // by kind
 
     std::vector<std::optional<std::string>> refused_;  // by kind, why
     std::vector<std::size_t> placed_;                  // wishes

@@ -120,15 +120,17 @@ std::string refusal(const States& states, std::span<const Placement> used, std::
     const Occupancy taken = states.occupancy(*state);
     const auto is_free = [&](Placement placement) { return (states.mask(placement) & taken) == 0; };
     const auto needs = [&](std::int64_t amount, const std::string& what, std::int64_t free) {
-        return wanted.name + " needs " + std::to_string(amount) + " free " + what + ", the GPU has " +
-               std::to_string(free);
+        return wanted.name + " needs " + std::to_string(amount) + " free " + what + (amount == 1 ? "" : "s") +
+               ", the GPU has " + std::to_string(free);
     };
     const std::int32_t units = states.free_units(*state);
     if (units < wanted.size) {
-        return needs(wanted.size, "units", units);
+        return needs(wanted.size, "unit", units);
     }
     if (!std::ranges::any_of(states.placements(profile), is_free)) {
-        return needs(wanted.size, "units in a row from one of its starts", units) + " elsewhere";
+        return wanted.name + " needs " + std::to_string(wanted.size) +
+               (wanted.size == 1 ? " free unit at" : " free units in a row from") +
+               " one of its starts, the GPU has " + std::to_string(units) + " elsewhere";
     }
     std::int32_t slices = model.compute_slices;
     std::int32_t same = 0;
@@ -142,7 +144,7 @@ std::string refusal(const States& states, std::span<const Placement> used, std::
         }
     }
     if (slices < wanted.compute_slices) {
-        return needs(wanted.compute_slices, "compute slices", slices);
+        return needs(wanted.compute_slices, "compute slice", slices);
     }
     if (same == wanted.max_instances) {
         return "a GPU holds at most " + std::to_string(same) + " of " + wanted.name;
@@ -150,7 +152,7 @@ std::string refusal(const States& states, std::span<const Placement> used, std::
     for (std::size_t i = 0; i < engines.size(); ++i) {
         const auto& [name, total] = model.engines[i];
         if (engines[i] + wanted.engines[i] > total) {
-            return needs(wanted.engines[i], name + " engines", total - engines[i]);
+            return needs(wanted.engines[i], name + " engine", total - engines[i]);
         }
     }
     return wanted.name + " fits";

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,7 +158,10 @@ def test_repack_says_why_not_even_that_helps() -> None:
     code, cut = plan("--model", "a100-80gb", "--used", "4g.40gb@0", "--want", "7g.80gb", "--repack")
     assert code == 3
     assert cut["unplaced"] == [
-        {"profile": "7g.80gb", "reason": "7g.80gb fits, but not together with all that would have to move for it"}
+        {
+            "profile": "7g.80gb",
+            "reason": "7g.80gb fits, but not together with what is wanted before it and would have to move",
+        }
     ]
 
 
@@ -187,7 +193,7 @@ def test_the_picture_with_moves() -> None:
     assert "new" in lines[4]
     assert "moved" in lines[4]
     assert any(line.startswith("move     1g.6gb") for line in lines)
-    assert "not placed: 4g.24gb: 4g.24gb fits, but not together with all that would have to move for it" in lines
+    assert "not placed: 4g.24gb fits, but not together with what is wanted before it and would have to move" in lines
 
 
 A100 = ["--model", "a100-80gb"]
@@ -328,3 +334,15 @@ def test_names_are_short_where_room_is_scarce(monkeypatch: pytest.MonkeyPatch) -
     assert "│1g+me │" in mig("plan", *arguments)[1] or "│1g+me  │" in mig("plan", *arguments)[1]
     monkeypatch.setenv("COLUMNS", "200")
     assert "│1g.10gb+me│" in mig("plan", *arguments)[1]
+
+
+def test_the_documentation_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    page = (Path(__file__).parents[2] / "docs/mig.md").read_text()
+    shown = re.findall(r"```\n\$ nos mig (.*)\n((?:.*\n)*?)```", page)
+    assert len(shown) == 6
+    for command, output in shown:
+        _, stdout, _ = mig(*shlex.split(command))
+        printed = "".join(line.rstrip() + "\n" for line in stdout.splitlines())
+        assert printed.startswith(output.removesuffix("...\n"))
+        assert output.endswith("...\n") or printed == output

@@ -237,16 +237,21 @@ def check_reason(gpu: Gpu, there: Sequence[Placement], name: str, reason: str) -
     open_starts = [start for start in kind.starts if not covered & set(range(start, start + kind.size))]
     slices = gpu.slices - sum(gpu.by_name[other].slices for other, _ in there)
     same = sum(other == name for other, _ in there)
+    in_a_row = "free unit at" if kind.size == 1 else "free units in a row from"
+
+    def free(count: int, what: str) -> str:
+        return f"{count} free {what}{'' if count == 1 else 's'}"
+
     truths = {
-        f"{name} needs {kind.size} free units, the GPU has {free_units}": free_units < kind.size,
-        f"{name} needs {kind.size} free units in a row from one of its starts, the GPU has {free_units} elsewhere": (
+        f"{name} needs {free(kind.size, 'unit')}, the GPU has {free_units}": free_units < kind.size,
+        f"{name} needs {kind.size} {in_a_row} one of its starts, the GPU has {free_units} elsewhere": (
             free_units >= kind.size and not open_starts
         ),
-        f"{name} needs {kind.slices} free compute slices, the GPU has {slices}": slices < kind.slices,
+        f"{name} needs {free(kind.slices, 'compute slice')}, the GPU has {slices}": slices < kind.slices,
         f"a GPU holds at most {kind.most} of {name}": same == kind.most,
     }
     for engine, total in gpu.engines:
         needs = dict(kind.engines).get(engine, 0)
         left = total - sum(dict(gpu.by_name[other].engines).get(engine, 0) for other, _ in there)
-        truths[f"{name} needs {needs} free {engine} engines, the GPU has {left}"] = needs > left
+        truths[f"{name} needs {free(needs, f'{engine} engine')}, the GPU has {left}"] = needs > left
     assert truths[reason], reason

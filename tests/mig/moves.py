@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,32 +47,32 @@ def check(cluster: list[Packed], wanted: list[str], plan: Any) -> Packing:
 
 def best(cluster: list[Packed], wanted: list[str]) -> Packing:
     """Each wish in order if it fits beside those before it, then the fewest moves: one objective, since the wish before
-    outweighs all that follow it, and any wish all moves."""
+    outweighs all that follow it, and any wish all moves.
+
+    Instances of one profile are alike, so the model only says which places they take: an old place that is taken by one
+    of the same profile is one that did not move.
+    """
     model = cp_model.CpModel()
-    on: list[list[tuple[Placement, cp_model.IntVar]]] = [[] for _ in cluster]
-
-    def places(name: str) -> dict[Spot, cp_model.IntVar]:
-        found = {}
-        for number, packed in enumerate(cluster):
-            for start in packed.gpu.by_name[name].starts if name in packed.gpu.by_name else ():
-                found[number, name, start] = chosen = model.new_bool_var("")
-                on[number].append(((name, start), chosen))
-        return found
-
-    stays = []
-    for number, packed in enumerate(cluster):
-        for name, start in packed.movable:
-            spots = places(name)
-            model.add_exactly_one(spots.values())
-            stays.append(spots[number, name, start])
-    served = []
-    for name in wanted:
-        served.append(model.new_bool_var(""))
-        model.add(sum(places(name).values()) == served[-1])
+    on: list[list[tuple[Placement, cp_model.IntVar]]] = []
+    for packed in cluster:
+        every = [(kind.name, start) for kind in packed.gpu.kinds for start in kind.starts]
+        on.append([(one, model.new_bool_var("")) for one in every if one not in packed.fixed])
+    served = [model.new_bool_var("") for _ in wanted]
+    movable = [name for packed in cluster for name, _ in packed.movable]
+    for name in {*wanted, *(name for placements in on for (name, _), _ in placements)}:
+        taken = sum(chosen for placements in on for (other, _), chosen in placements if other == name)
+        wishes = sum(one for one, wish in zip(served, wanted, strict=True) if wish == name)
+        model.add(taken == movable.count(name) + wishes)
     for packed, placements in zip(cluster, on, strict=True):
         _limit(model, packed, placements)
-    heaviest = len(stays) + 1
-    weights = [heaviest << (len(wanted) - 1 - wish) for wish in range(len(wanted))]
+    stays = [
+        chosen
+        for packed, placements in zip(cluster, on, strict=True)
+        for one, chosen in placements
+        if one in packed.movable
+    ]
+    assert len(stays) == len(movable)
+    weights = [(len(stays) + 1) << (len(wanted) - 1 - wish) for wish in range(len(wanted))]
     model.maximize(sum(w * s for w, s in zip(weights, served, strict=True)) + sum(stays))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
@@ -139,9 +138,3 @@ def plain_rule(cluster: list[Packed], wanted: list[str]) -> Packing:
 
 def _units(gpu: Gpu, instance: Placement) -> set[int]:
     return set(range(instance[1], instance[1] + gpu.by_name[instance[0]].size))
-
-
-def units(cluster: list[Packed], wanted: list[str], served: tuple[int, ...]) -> Counter[str]:
-    """What is served, by profile."""
-    assert cluster
-    return Counter(wanted[wish] for wish in served)

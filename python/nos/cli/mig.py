@@ -106,7 +106,7 @@ def plan(
             from nos.mig.picture import show
 
             show(chosen, in_use, idle, cut, Console())
-            print("\n".join(["", *_plan_lines(cut, wishes)]))
+            print("\n".join(["", *_plan_lines(cut)]))
     raise typer.Exit(3 if cut.unplaced else 0)
 
 
@@ -164,7 +164,7 @@ def _plan_facts(cut: Recut, wishes: list[str], repack: bool) -> dict[str, Any]:
     return facts
 
 
-def _plan_lines(cut: Recut, wishes: list[str]) -> list[str]:
+def _plan_lines(cut: Recut) -> list[str]:
     def at(gpu: int, start: int) -> str:
         return f"@{start}" + (f" of added GPU {gpu}" if gpu else "")
 
@@ -172,7 +172,7 @@ def _plan_lines(cut: Recut, wishes: list[str]) -> list[str]:
     destroy = [f"destroy  {name}@{start}" for name, start in cut.destroy]
     create = [f"create   {name}@{start}" for name, start in cut.create]
     placed = [f"place    {name}{at(gpu, start)}" for _, (gpu, name, start) in cut.placed]
-    unplaced = [f"not placed: {wishes[wish]}: {reason}" for wish, reason in cut.unplaced]
+    unplaced = [f"not placed: {reason}" for _, reason in cut.unplaced]
     cut_short = [] if cut.exact else ["The search was cut short: fewer moves, or more placed, may be possible."]
     return [*moves, *destroy, *create, *placed, *unplaced, *cut_short]
 
