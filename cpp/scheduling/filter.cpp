@@ -45,14 +45,18 @@ void match_profiles(const PodSpec& pod, const Node& node, Verdict& verdict) {
     bool each_fits = true;
     for (const ProfileRequest& request : pod.profiles) {
         if (node.mig_excess > 0 || profile_room(request, *node.spec, node.cuts) < request.count) {
-            verdict.add_extended(request.index);
             each_fits = false;
+            if (profile_capacity(request, *node.spec) > 0) {
+                verdict.add(Verdict::geometry);
+            } else {
+                verdict.add_extended(request.index);  // no GPU there is ever cut like that
+            }
         }
     }
     // Each alone is not all together, nor beside whole GPUs, which are taken from those that nobody has cut.
     const bool is_one = pod.profiles.size() == 1 && pod.gpu_slots() == 0;
     if (each_fits && !pod.profiles.empty() && !is_one && verdict.fits() && !find_places(pod, node, {})) {
-        verdict.add_extended(pod.profiles.front().index);
+        verdict.add(Verdict::geometry);
     }
 }
 

@@ -24,6 +24,7 @@ class Verdict {
         memory,
         ephemeral_storage,
         gpu,
+        geometry,  // MIG instances do not fit beside those that Pods have
         extended,  // and one bit for each further extended request of the spec
     };
     static constexpr std::uint8_t bits = 32;

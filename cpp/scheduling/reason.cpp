@@ -5,17 +5,20 @@
 #include <map>
 #include <optional>
 
+#include "no_geometry.h"
+
 namespace nos {
 
 namespace {
 
-constexpr std::array<std::string_view, 12> code_names = {
-    "Unsupported",        "NoNodes",
-    "Unschedulable",      "Taint",
-    "NodeAffinity",       "HostPort",
-    "TooManyPods",        "InsufficientCpu",
-    "InsufficientMemory", "InsufficientStorage",
-    "InsufficientGpu",    "InsufficientResource",
+constexpr std::array<std::string_view, 13> code_names = {
+    "Unsupported",          "NoNodes",
+    "Unschedulable",        "Taint",
+    "NodeAffinity",         "HostPort",
+    "TooManyPods",          "InsufficientCpu",
+    "InsufficientMemory",   "InsufficientStorage",
+    "InsufficientGpu",      "NoGeometry",
+    "InsufficientResource",
 };
 
 ReasonCode code_of(std::uint8_t cause) {
@@ -23,7 +26,7 @@ ReasonCode code_of(std::uint8_t cause) {
         ReasonCode::no_nodes,         ReasonCode::unschedulable,       ReasonCode::taint,
         ReasonCode::node_affinity,    ReasonCode::host_port,           ReasonCode::too_many_pods,
         ReasonCode::insufficient_cpu, ReasonCode::insufficient_memory, ReasonCode::insufficient_storage,
-        ReasonCode::insufficient_gpu,
+        ReasonCode::insufficient_gpu, ReasonCode::no_geometry,
     };
     return cause < Verdict::extended ? codes.at(cause) : ReasonCode::insufficient_resource;
 }
@@ -100,6 +103,9 @@ class Explanation {
         if (cluster_.node_count() == 0) {
             reason.message = "0/0 nodes are available: the cluster has no node";
             return reason;
+        }
+        if (causes_.at(Verdict::geometry) > 0) {
+            geometry_ = no_geometry(cluster_, *interned_.spec, verdicts_);
         }
         reason.counts = texts();
         reason.code = primary();
@@ -186,6 +192,8 @@ class Explanation {
             case Verdict::gpu:
                 return interned_.spec->gpu_share_milli > 0 ? "Insufficient milli-GPU on one GPU"
                                                            : "Insufficient " + std::string{gpu_resource};
+            case Verdict::geometry:
+                return "no geometry: " + geometry_.text;
             default:
                 return "Insufficient " + extended_name(cause - std::size_t{Verdict::extended});
         }
@@ -216,12 +224,19 @@ class Explanation {
         if (causes_.at(Verdict::gpu) > 0 && causes_.at(Verdict::gpu) == causes_.at(room)) {
             return ReasonCode::insufficient_gpu;
         }
+        if (causes_.at(Verdict::geometry) > 0 && causes_.at(Verdict::geometry) == causes_.at(room)) {
+            return ReasonCode::no_geometry;
+        }
         return causes_.at(room) > 0 ? code_of(room) : code_of(most(Verdict::unschedulable, Verdict::pods));
     }
 
     [[nodiscard]] std::string nearest_fix() const {
         if (auto impossible = never_fits()) {
             return *impossible;
+        }
+        if (const auto& best = geometry_.best; best && primary() == ReasonCode::no_geometry) {
+            return " Closest is GPU " + std::to_string(best->second) + " of node " +
+                   std::string{cluster_.name(best->first)} + ".";
         }
         if (auto closest = closest_node()) {
             return *closest;
@@ -315,6 +330,7 @@ class Explanation {
     const Cluster& cluster_;
     const InternedSpec& interned_;
     const Table<NodeId, Verdict>& verdicts_;
+    NoGeometry geometry_;
     std::array<std::int64_t, Verdict::bits> causes_{};
     std::vector<std::pair<const Taint*, std::int64_t>> taints_;  // and nodes, in order of first sight
 };

@@ -24,6 +24,7 @@ enum class ReasonCode : std::uint8_t {
     insufficient_memory,
     insufficient_storage,  // ephemeral
     insufficient_gpu,
+    no_geometry,            // MIG instances fit beside those of other Pods on no GPU
     insufficient_resource,  // an extended resource
 };
 

@@ -350,7 +350,8 @@ class Reason:
     @property
     def code(self) -> str:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
-        HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientGpu, InsufficientResource."""
+        HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
+        InsufficientResource."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""

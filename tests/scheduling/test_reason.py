@@ -2,8 +2,9 @@
 
 import pytest
 
-from nos._core import PodSpec, Requirement, Scheduler, SelectorTerm, Taint
+from nos._core import GpuSpec, NodeSpec, PodSpec, Requirement, Scheduler, SelectorTerm, Taint
 from tests.build import GPU_TAINT, TOLERATES_GPU, Cluster, arrive, cluster_of, node, pod
+from tests.cut_gpus import MODELS
 
 A100 = "nvidia.com/mig-3g.40gb"
 
@@ -122,3 +123,81 @@ def test_equal_pods_share_a_reason_and_a_place_frees_it():
     outcome = scheduler.schedule()
     assert [bind.uid for bind in outcome.binds] == ["p0"]
     assert [uid for uid, _ in outcome.waiting] == ["p1"]
+
+
+def cut(*held, model="a100-40gb"):
+    """A node of one GPU per argument, with these instances in strangers' hands."""
+    gpus = [
+        GpuSpec(MODELS[model].core, mig=True, instances=[(*placement, True, "gone") for placement in placements])
+        for placements in held
+    ]
+    return NodeSpec({"cpu": 64_000, "memory": 1 << 40, "pods": 110, "nvidia.com/gpu": len(gpus)}, gpus=gpus)
+
+
+def slices(**wanted):
+    """slices(_3g_20gb=1) asks for one 3g.20gb."""
+    return PodSpec({"nvidia.com/mig-" + name[1:].replace("_", "."): count for name, count in wanted.items()})
+
+
+def test_too_few_units():
+    """4 + 1 of 8 units are taken on n0, 7 on n1: 3 is the most that is free."""
+    told = reason(
+        cluster_of(cut([("4g.20gb", 0), ("1g.5gb", 4)]), cut([("4g.20gb", 0), ("2g.10gb", 4), ("1g.5gb", 6)])),
+        slices(_3g_20gb=1),
+    )
+    assert told.code == "NoGeometry"
+    assert told.message == (
+        "0/2 nodes are available: 2 no geometry: 3g.20gb needs 4 free units, best GPU has 3. "
+        "Closest is GPU 0 of node n0."
+    )
+    assert list(told.counts.values()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("held", "spec", "text"),
+    [
+        # Units 1, 3, 5, 6 and 7 are free, but 3g starts at 0 and 4 only.
+        (
+            [[("1g.5gb", 0), ("1g.5gb", 2), ("1g.5gb", 4)]],
+            slices(_3g_20gb=1),
+            "3g.20gb needs 4 free units in a row from one of its starts, best GPU has 5 elsewhere",
+        ),
+        # 4 + 4 units.
+        ([[("3g.20gb", 0), ("3g.20gb", 4)]], slices(_1g_5gb=1), "1g.5gb needs 1 free units, best GPU has 0"),
+        # 4g starts at 0 only.
+        (
+            [[("4g.20gb", 0)]],
+            slices(_4g_20gb=1),
+            "4g.20gb needs 4 free units in a row from one of its starts, best GPU has 4 elsewhere",
+        ),
+        ([[("3g.20gb", 0)], []], slices(_3g_20gb=4), "4 3g.20gb wanted, best node has room for 3"),
+        ([[("3g.20gb", 0)], []], slices(_3g_20gb=1, _7g_40gb=2), "2 7g.40gb wanted, best node has room for 1"),
+        # 7g takes one GPU, 4g needs an empty one, too.
+        (
+            [[("1g.5gb", 0)], []],
+            slices(_4g_20gb=1, _7g_40gb=1),
+            "1 4g.20gb and 1 7g.40gb do not fit on one node together",
+        ),
+    ],
+)
+def test_other_geometry(held, spec, text):
+    told = reason(cluster_of(cut(*held)), spec)
+    assert told.code == "NoGeometry"
+    assert list(told.counts) == ["no geometry: " + text]
+
+
+def test_what_no_gpu_is_ever_cut_into_is_no_question_of_geometry():
+    told = reason(cluster_of(cut([])), slices(_1g_10gb_me=1))
+    assert (told.code, list(told.counts)) == ("InsufficientResource", ["Insufficient nvidia.com/mig-1g.10gb.me"])
+
+
+def test_a_gpu_that_is_taken_whole_has_no_free_unit():
+    cluster = cluster_of(cut([]))
+    cluster.upsert_pod("whole", pod(gpus=1), node="n0")
+    told = reason(cluster, slices(_1g_5gb=1))
+    assert list(told.counts) == ["no geometry: 1g.5gb needs 1 free units, best GPU has 0"]
+
+
+def test_more_than_an_empty_node_holds():
+    told = reason(cluster_of(cut([])), slices(_3g_20gb=3))
+    assert told.message.endswith("it asks for 3 nvidia.com/mig-3g.20gb, the largest has 2.")
