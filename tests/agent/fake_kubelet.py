@@ -58,6 +58,7 @@ class FakeKubelet:
         self.errors = 0  # pod-resources calls that fail, before one is answered
         self.before_list: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._known: dict[str, dict[str, str]] = {}
+        self._latest: dict[str, int] = {}
         self._listening: dict[str, asyncio.Task[None]] = {}
         self._channels: list[grpc.aio.Channel] = []
 
@@ -163,14 +164,15 @@ class FakeKubelet:
                 self.lists[resource] = {device.id: device.health for device in answer.devices}
                 self.heard += 1
                 self.heard_of[resource] += 1
-                asyncio.get_running_loop().call_later(self.lag, self._know, resource, self.lists[resource])
+                asyncio.get_running_loop().call_later(self.lag, self._know, resource, self.heard, self.lists[resource])
         except grpc.aio.AioRpcError:
             pass
         finally:
             self.lists.pop(resource, None)
 
-    def _know(self, resource: str, devices: dict[str, str]) -> None:
-        self._known[resource] = devices
+    def _know(self, resource: str, heard: int, devices: dict[str, str]) -> None:
+        if heard > self._latest.get(resource, 0):  # the lag may have become shorter meanwhile
+            self._latest[resource], self._known[resource] = heard, devices
 
     async def _list(self, request: wire.Empty, context: Any) -> wire.PodList:  # noqa: ARG002
         await self._fail(context)
