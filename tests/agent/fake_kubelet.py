@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -39,21 +40,25 @@ def plugin_call(channel: grpc.aio.Channel, name: str, answer: Any) -> Any:
 class FakeKubelet:
     """Registers plugins and listens to them, in `directory`; says about Pods what the test sets."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, pod_resources: Path | None = None) -> None:
         self.directory = directory
-        self.pod_resources = directory / "pod-resources.sock"
+        self.pod_resources = pod_resources or directory / "pod-resources.sock"
         self.refuse = 0  # registrations, before one is taken
         self.deaf = False  # takes registrations, and does not listen
         self.attempts: list[float] = []
         self.registered: list[str] = []  # endpoints
+        self.endpoints: dict[str, str] = {}  # the last of each resource
         self.options: plugin_wire.Options | None = None
         self.lists: dict[str, dict[str, str]] = {}  # resource -> device -> health, as last heard
         self.heard = 0
+        self.heard_of: Counter[str] = Counter()  # by resource
         self.held: dict[str, tuple[str, str, str]] = {}
         self.lag = 0.0  # between a list heard and known to pod-resources
+        self.delay = 0.0  # before pod-resources answers
         self.errors = 0  # pod-resources calls that fail, before one is answered
         self.before_list: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._known: dict[str, dict[str, str]] = {}
+        self._latest: dict[str, int] = {}
         self._listening: dict[str, asyncio.Task[None]] = {}
         self._channels: list[grpc.aio.Channel] = []
 
@@ -70,6 +75,8 @@ class FakeKubelet:
         """As a kubelet does: removes what is there, and listens."""
         for path in self.directory.glob("*.sock"):
             path.unlink()
+        self.pod_resources.unlink(missing_ok=True)
+        self._known.clear()
         self._server = grpc.aio.server()
         register = grpc.unary_unary_rpc_method_handler(
             self._register, plugin_wire.RegisterRequest.FromString, plugin_wire.Empty.SerializeToString
@@ -106,11 +113,28 @@ class FakeKubelet:
         with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             await task
 
-    def channel(self) -> grpc.aio.Channel:
-        """A connection to the plugin that registered last."""
-        channel = open_channel(self.directory / self.registered[-1])
+    def channel(self, resource: str = "") -> grpc.aio.Channel:
+        """A connection to the plugin of a resource, or to the one that registered last."""
+        channel = open_channel(self.directory / self.endpoints.get(resource, self.registered[-1]))
         self._channels.append(channel)
         return channel
+
+    def knows(self, device: str) -> bool:
+        """Whether it would give the device to a Pod."""
+        return any(devices.get(device) == "Healthy" for devices in self._known.values())
+
+    async def admit(self, pod: str, resource: str, device: str) -> bool:
+        """Give a Pod a device, as at admission: choose it, ask the plugin, book it. False where the Pod is rejected."""
+        if self._known.get(resource, {}).get(device) != "Healthy" or device in self.held:
+            return False
+        asked = plugin_wire.AllocateRequest(containers=[plugin_wire.AllocateRequest.Container(devices=[device])])
+        call = plugin_call(self.channel(resource), "Allocate", plugin_wire.AllocateResponse)
+        try:
+            await call(asked, timeout=5)
+        except grpc.aio.AioRpcError:
+            return False
+        self.held[device] = ("default", pod, "main")
+        return True
 
     async def allocate(self, *devices: str) -> plugin_wire.AllocateResponse:
         """As for one container."""
@@ -125,8 +149,9 @@ class FakeKubelet:
             self.refuse -= 1
             await context.abort(grpc.StatusCode.UNKNOWN, "not now")
         self.registered.append(request.endpoint)
+        self.endpoints[request.resource] = request.endpoint
         if not self.deaf:
-            channel = self.channel()
+            channel = self.channel(request.resource)
             options = plugin_call(channel, "GetDevicePluginOptions", plugin_wire.Options)
             self.options = await options(plugin_wire.Empty(), timeout=5)
             listen = asyncio.create_task(self._listen(request.resource, channel))
@@ -138,14 +163,16 @@ class FakeKubelet:
             async for answer in plugin_call(channel, "ListAndWatch", plugin_wire.DeviceList)(plugin_wire.Empty()):
                 self.lists[resource] = {device.id: device.health for device in answer.devices}
                 self.heard += 1
-                asyncio.get_running_loop().call_later(self.lag, self._know, resource, self.lists[resource])
+                self.heard_of[resource] += 1
+                asyncio.get_running_loop().call_later(self.lag, self._know, resource, self.heard, self.lists[resource])
         except grpc.aio.AioRpcError:
             pass
         finally:
             self.lists.pop(resource, None)
 
-    def _know(self, resource: str, devices: dict[str, str]) -> None:
-        self._known[resource] = devices
+    def _know(self, resource: str, heard: int, devices: dict[str, str]) -> None:
+        if heard > self._latest.get(resource, 0):  # the lag may have become shorter meanwhile
+            self._latest[resource], self._known[resource] = heard, devices
 
     async def _list(self, request: wire.Empty, context: Any) -> wire.PodList:  # noqa: ARG002
         await self._fail(context)
@@ -178,6 +205,7 @@ class FakeKubelet:
         )
 
     async def _fail(self, context: Any) -> None:
+        await asyncio.sleep(self.delay)
         if self.errors:
             self.errors -= 1
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls")

@@ -1,22 +1,28 @@
 """The node's GPUs: as the driver shows them, as the kubelet hands them out, and who holds them.
 
-`look` reads the driver and tells the kubelet, `Holders` is what the kubelet answers. Nothing here changes a GPU.
+`look` reads the driver and tells the kubelet, `Holders` is what the kubelet answers. Of one GPU there is one call at a
+time, a read or a change with the read after it: what is known last is what was read last, and nobody reads a GPU that
+is half changed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from .kubelet import Device, DevicePlugins, Holder, PodResources
 from .nvml import Driver, DriverError, Gpu, Instance, Xid
 
 _log = logging.getLogger(__name__)
-_THREADS = 4  # a driver call may take a second, and one GPU's should not hold up another's
+_THREADS = (
+    32  # a call may take seconds, and one GPU's should not hold up another's; no thread is made before it is needed
+)
 WHOLE = "nvidia.com/gpu"
 
 T = TypeVar("T")
@@ -39,11 +45,15 @@ class Gpus:
     """All GPUs of one driver, by index."""
 
     def __init__(self, driver: Driver, plugins: DevicePlugins, kubelet: PodResources) -> None:
+        """DriverError when the driver does not even say how many there are."""
         self.driver = driver
         self.plugins = plugins
         self.kubelet = kubelet
+        self.indices = driver.indices()
         self.known: dict[int, Gpu] = {}
         self.unfit: dict[str, str] = {}  # why, by UUID of what is not to be handed out
+        self.unread: dict[int, str] = {}  # why, by index of what could not be read the last time
+        self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._threads = ThreadPoolExecutor(_THREADS, "nvml")
         self._telling = asyncio.Lock()
 
@@ -51,27 +61,56 @@ class Gpus:
         """Do a call of the driver on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def close(self) -> None:
-        """When the calls that are under way have ended, no more are made."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """Wait for the calls that are under way; no more are made."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     async def look(self, index: int) -> Gpu:
         """Read a GPU, and tell the kubelet what is new. DriverError."""
-        gpu = await self.call(self.driver.read, index)
-        self.known[index] = gpu
-        await self.tell()
-        return gpu
+        async with self._one_at_a_time[index]:
+            return await self._read_and_tell(index)
+
+    async def change(self, index: int, work: Callable[..., object], *arguments: object) -> Gpu:
+        """Have the driver change a GPU, and look what came of it, for good or ill. DriverError."""
+        async with self._one_at_a_time[index]:
+            try:
+                await self.call(work, index, *arguments)
+            except DriverError:
+                with contextlib.suppress(DriverError):
+                    await self._read_and_tell(index)
+                raise
+            return await self._read_and_tell(index)
 
     async def look_at_all(self) -> None:
-        """Read every GPU; one that cannot be read is handed out no more."""
-        for index in await self.call(self.driver.indices):
-            try:
-                self.known[index] = await self.call(self.driver.read, index)
-            except DriverError as error:
-                _log.error("%s", error)
-                if index in self.known:
-                    self.unfit[self.known[index].uuid] = str(error)
+        """Read every GPU; one that cannot be read is handed out no more until it can."""
+        await asyncio.gather(*(self._read_quietly(index) for index in self.indices))
         await self.tell()
+
+    async def _read_quietly(self, index: int) -> None:
+        before = self.unread.get(index)
+        async with self._one_at_a_time[index]:
+            with contextlib.suppress(DriverError):
+                await self._read(index)
+        if (now := self.unread.get(index)) and now != before:
+            _log.error("%s; it is handed out no more", now)
+
+    async def _read_and_tell(self, index: int) -> Gpu:
+        try:
+            return await self._read(index)
+        finally:
+            await self.tell()
+
+    async def _read(self, index: int) -> Gpu:
+        try:
+            gpu = await self.call(self.driver.read, index)
+        except DriverError as error:
+            self.unread[index] = str(error)
+            raise
+        self.unread.pop(index, None)
+        if gpu.lost and index in self.known:  # the kubelet is told that all that was there is unhealthy
+            gpu = replace(self.known[index], lost=True)
+        self.known[index] = gpu
+        return gpu
 
     async def tell(self) -> None:
         """Hand the kubelet what there is."""
@@ -97,14 +136,27 @@ class Gpus:
 
     def why_unfit(self, gpu: Gpu) -> str:
         """Why nothing of the GPU is handed out; empty where it is."""
-        return "the GPU is lost" if gpu.lost else self.unfit.get(gpu.uuid, "")
+        return "the GPU is lost" if gpu.lost else self.unread.get(gpu.index) or self.unfit.get(gpu.uuid, "")
+
+    def ills(self, gpu: Gpu) -> list[str]:
+        """What is wrong with single instances of the GPU."""
+        return [f"{one.place}: {self.unfit[one.uuid]}" for one in gpu.instances if one.uuid in self.unfit]
 
     async def note(self, xid: Xid) -> None:
         """A GPU reported an error: it, or one of its instances, is handed out no more until it is made anew."""
+        if xid.instance is not None:
+            with contextlib.suppress(DriverError):
+                await self.look(xid.gpu)  # the instance may be younger than our last look
         gpu = self.known.get(xid.gpu)
         if gpu is None:
             return
-        hit = next((one.uuid for one in gpu.instances if one.id == xid.instance), gpu.uuid)
+        if xid.instance is None or xid.gpu in self.unread:
+            hit = gpu.uuid
+        else:
+            hit = next((one.uuid for one in gpu.instances if one.id == xid.instance), "")
+        if not hit:
+            _log.warning("GPU %d: XID %d of an instance that is gone", xid.gpu, xid.code)
+            return
         _log.error("GPU %d: XID %d, %s is handed out no more", xid.gpu, xid.code, hit)
         self.unfit[hit] = f"XID {xid.code}"
         await self.tell()

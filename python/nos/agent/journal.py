@@ -1,13 +1,15 @@
 """What the agent was told last and what it was doing, on disk: for the time after a crash, a reboot or an outage.
 
 The driver shows what is there; the journal adds what is to be there. So an agent that starts while the API server is
-away restores the cut that a reboot took, and one that was killed says in its log what it was killed at. A line is
-written whole or not at all; a file that makes no sense is as good as none.
+away restores the cut that a reboot took, and one that was killed says in its log what it was killed at. The spec is
+replaced whole, a step's line may be torn, and a file that makes no sense is as good as none. A disk that is full or
+gone costs what is here, and nothing else: the GPUs are cut and served all the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -22,6 +24,18 @@ _log = logging.getLogger(__name__)
 _MOST_LINES = 1000
 
 
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """OSError while another agent is alone with the directory: two would undo each other's work."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError("another agent is at work here") from None
+        yield
+
+
 class Journal:
     """One file, `journal` in the agent's directory."""
 
@@ -31,14 +45,20 @@ class Journal:
         self._path = directory / "journal"
         self._lines = 0
         self.spec, self.interrupted = self._read()
-        self.write_spec(self.spec)
+        self._rewrite()
 
     def write_spec(self, spec: Spec) -> None:
         """This is to be from now on. Steps are forgotten: those of before are done, or are found anew."""
         self.spec = spec
+        try:
+            self._rewrite()
+        except OSError as error:
+            _log.error("%s was not written, a reboot would bring back an older cut: %s", self._path, error)
+
+    def _rewrite(self) -> None:
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(spec) + b"\n")
+            file.write(msgspec.json.encode(self.spec) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
@@ -59,11 +79,13 @@ class Journal:
         self._append({"done": what})
 
     def _append(self, line: dict[str, str]) -> None:
+        """Not synced: a machine that crashes loses its instances, and with them what was being done to them."""
         self._lines += 1
-        with self._path.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._path.open("ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            _log.error("%s was not written: %s", self._path, error)
 
     def _read(self) -> tuple[Spec, list[str]]:
         """The spec, and the steps that have begun and not ended."""

@@ -151,9 +151,10 @@ class Nvml:
 
     def close(self) -> None:
         """Leave the driver."""
-        if self._events is not None:
-            pynvml.nvmlEventSetFree(self._events)
-        pynvml.nvmlShutdown()
+        with contextlib.suppress(pynvml.NVMLError):  # it goes, whatever the driver says to that
+            if self._events is not None:
+                pynvml.nvmlEventSetFree(self._events)
+            pynvml.nvmlShutdown()
 
     def indices(self) -> range:
         with _told("nvmlDeviceGetCount"):
@@ -253,6 +254,11 @@ class Nvml:
                 event = pynvml.nvmlEventSetWait_v2(self._events, milliseconds)
             except pynvml.NVMLError_Timeout:
                 return None
+            except pynvml.NVMLError:  # a lost GPU spoils the set for all; the next is made of those that are left
+                events, self._events = self._events, None
+                with contextlib.suppress(pynvml.NVMLError):
+                    pynvml.nvmlEventSetFree(events)
+                raise
             if event.eventData in _HARMLESS_XIDS:
                 return None
             index = pynvml.nvmlDeviceGetIndex(event.device)
@@ -277,7 +283,8 @@ def _told(what: str) -> Iterator[None]:
         raise DriverError(what, error.value) from None
 
 
-def _model(handle: Any, product: str) -> Model:
+def _model(handle: Any, product: str) -> Model | None:
+    """None where the driver knows of no way to cut it, as in some virtual machines."""
     profiles = []
     for enum in range(pynvml.NVML_GPU_INSTANCE_PROFILE_COUNT):
         try:
@@ -310,6 +317,8 @@ def _model(handle: Any, product: str) -> Model:
                 engines=engines,
             )
         )
+    if not profiles:
+        return None
     known = recognize(product)
     whole = max(profiles, key=lambda profile: (profile.size, profile.compute_slices, sum(profile.engines.values())))
     # Of a model that we do not know, the engines of which there are fewest are taken not to be shared.

@@ -6,21 +6,39 @@ init containers alone use the device: for those stands the decision that the Bin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 
+from msgspec import DecodeError, Struct, field
+from msgspec.json import Decoder
+
+from nos.kube.client import Client
 from nos.kube.decode import gpus, instances
+from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import Pod
 
 from .nvml import Place
 from .recut import WHOLE_GPU
 
+PODS = "/api/v1/pods"
 Decision = frozenset[tuple[int, Place]]
+_ASK_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+class _PodList(Struct):
+    items: list[Pod] = field(default_factory=list)
+
+
+_pod_list = Decoder(_PodList).decode
 
 
 class Pods:
     """A Sink of the watch on this node's Pods. `on_change` is called when a Pod came or went."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, client: Client, node: str, on_change: Callable[[], None]) -> None:
+        self.selector = f"spec.nodeName={node}"
+        self._client = client
         self._on_change = on_change
         self._decisions: dict[str, Decision] = {}  # by namespace/name, of Pods that are not done
         self._listed: set[str] | None = None
@@ -32,6 +50,19 @@ class Pods:
     def planned(self) -> dict[tuple[int, Place], str]:
         """All that was given to Pods."""
         return {each: pod for pod, decision in self._decisions.items() for each in decision}
+
+    async def bound(self) -> Mapping[tuple[int, Place], str]:
+        """As `planned`, read from the API server now: a watch may lag, and not know yet who was bound before the spec
+        that we follow was written. Nothing when it does not answer: a kubelet then hears of no new Pod either."""
+        try:
+            found = await self._client.request(
+                "GET", PODS, params={"fieldSelector": self.selector}, timeout=_ASK_S, attempts=1
+            )
+            pods = _pod_list(found).items
+        except (ApiError, Unreachable, DecodeError) as error:
+            _log.info("who is bound is taken from the watch, the API server does not say: %s", error)
+            return {}
+        return {each: _key(pod) for pod in pods if not _is_done(pod) for each in _decision(pod)}
 
     def restart(self) -> None:
         """See nos.kube.watch.Sink."""
@@ -46,22 +77,34 @@ class Pods:
 
     def changed(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink."""
-        key = f"{pod.metadata.namespace}/{pod.metadata.name}"
+        key = _key(pod)
         if self._listed is not None:
             self._listed.add(key)
-        if pod.status.phase in ("Succeeded", "Failed"):
+        if _is_done(pod):
             self._forget(key)
             return
-        whole = ((gpu, WHOLE_GPU) for gpu in gpus(pod))
-        decision = frozenset((*whole, *((gpu, Place(profile, start)) for gpu, profile, start in instances(pod))))
+        decision = _decision(pod)
         if self._decisions.get(key) != decision:
             self._decisions[key] = decision
             self._on_change()
 
     def deleted(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink."""
-        self._forget(f"{pod.metadata.namespace}/{pod.metadata.name}")
+        self._forget(_key(pod))
 
     def _forget(self, key: str) -> None:
         if self._decisions.pop(key, None) is not None:
             self._on_change()
+
+
+def _key(pod: Pod) -> str:
+    return f"{pod.metadata.namespace}/{pod.metadata.name}"
+
+
+def _is_done(pod: Pod) -> bool:
+    return pod.status.phase in ("Succeeded", "Failed")
+
+
+def _decision(pod: Pod) -> Decision:
+    whole = ((gpu, WHOLE_GPU) for gpu in gpus(pod))
+    return frozenset((*whole, *((gpu, Place(profile, start)) for gpu, profile, start in instances(pod))))

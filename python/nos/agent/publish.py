@@ -7,9 +7,11 @@ reason to think that something changed, and a few times after that, until what w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
+from msgspec import DecodeError
 from msgspec.json import encode
 
 from nos.kube import gpunode
@@ -37,75 +39,85 @@ class Publisher:
         self._news = asyncio.Event()
         self._holders: Holders | None = None  # as the kubelet last told
         self._written: gpunode.Status | None = None
+        self._written_to = ""  # the GPUNode's uid
+        self._trouble = ""  # why the kubelet does not answer
+        self._again: list[asyncio.TimerHandle] = []
 
     def wake(self, *, again: bool = False) -> None:
         """Look, and write what is new. again: and a few times later."""
         self._news.set()
         if again:
-            for seconds in _AGAIN_S:
-                asyncio.get_running_loop().call_later(seconds, self._news.set)
+            for timer in self._again:
+                timer.cancel()
+            loop = asyncio.get_running_loop()
+            self._again = [loop.call_later(seconds, self._news.set) for seconds in _AGAIN_S]
 
     async def run(self) -> None:
         """Write until cancelled."""
         failures, look = 0, _FIRST_LOOK_S
+        wait: float | None = None
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), wait)
             self._news.clear()
-            trouble = await self._ask_kubelet()
-            if self._holders is None:  # who holds what is not known yet, and nothing may be said to be free
-                asyncio.get_running_loop().call_later(look, self._news.set)
-                look = min(2 * look, _LONGEST_LOOK_S)
-                continue
-            try:
-                await self._write(trouble)
-                failures = 0
-            except (ApiError, Unreachable) as error:
-                failures += 1
-                level = logging.INFO if failures < 4 else logging.WARNING
-                _log.log(level, "the status of GPUNode %s was not written: %s", self._node, error)
-                asyncio.get_running_loop().call_later(pause(failures), self._news.set)
-            if trouble or not self._advertised() <= self._holders.known:
-                asyncio.get_running_loop().call_later(look, self._news.set)
+            wait = None
+            await self._ask_kubelet()
+            # Until it has answered once, nobody knows who holds what, and nothing may be said to be free.
+            if self._holders is not None:
+                try:
+                    await self._write(self._holders)
+                    failures = 0
+                except (ApiError, Unreachable, DecodeError) as error:
+                    failures += 1
+                    level = logging.INFO if failures < 4 else logging.WARNING
+                    _log.log(level, "the status of GPUNode %s was not written: %s", self._node, error)
+                    wait = pause(failures)
+            if self._trouble or self._holders is None or not self._advertised() <= self._holders.known:
+                wait = look if wait is None else min(wait, look)
                 look = min(2 * look, _LONGEST_LOOK_S)
             else:
                 look = _FIRST_LOOK_S
 
-    async def _ask_kubelet(self) -> str:
-        """Why it does not answer; empty when it did. Who held what is taken to hold it still."""
+    async def _ask_kubelet(self) -> None:
+        """While it does not answer, who held what is taken to hold it still."""
+        before, self._trouble = self._trouble, ""
         try:
             self._holders = await self._gpus.holders()
         except KubeletError as error:
+            self._trouble = str(error)
             if self._holders is not None:
                 self._holders = Holders(frozenset(), self._holders.held)
-            return str(error)
-        return ""
+        if self._trouble and not before:
+            _log.warning("the kubelet does not answer: %s", self._trouble)
+        elif before and not self._trouble:
+            _log.info("the kubelet answers again")
 
     def _advertised(self) -> set[str]:
         return set().union(*self._gpus.plugins.advertised().values())
 
-    async def _write(self, trouble: str) -> None:
+    async def _write(self, holders: Holders) -> None:
         if self._wanted.missing:
             await self._create()
-        assert self._holders is not None
         status = report(
             self._gpus,
-            self._holders,
+            holders,
             self._wanted.problems,
             generation=self._wanted.observed,
-            trouble=trouble,
+            trouble=self._trouble,
             before=self._written,
         )
-        if status == self._written:
+        if status == self._written and self._wanted.uid in ("", self._written_to):
             return
         began = time.perf_counter()
         path = f"{gpunode.gpu_node_path(self._node)}/status"
         try:
-            await self._client.request("PATCH", path, body=encode({"status": status}), content_type=MERGE, attempts=1)
+            body = encode({"status": status})
+            answer = await self._client.request("PATCH", path, body=body, content_type=MERGE, attempts=1)
         except ApiError as error:
             if error.status == 404:
                 self._wanted.missing = True
             raise
-        self._written = status
+        self._written, self._written_to = status, gpunode.decode_gpu_node(answer).metadata.uid
         _log.debug("reported %s, %.1f ms", status.cut, (time.perf_counter() - began) * 1e3)
 
     async def _create(self) -> None:

@@ -25,14 +25,21 @@ def report(
     trouble: why the kubelet does not answer. Conditions keep their times while
     their statuses do."""
     known = [gpus.known[index] for index in sorted(gpus.known)]
+    said = {index: [messages[index]] for index in messages}
+    for gpu in known:
+        said[gpu.index] = [*said.get(gpu.index, ()), *gpus.ills(gpu)]
+    said |= {index: [gpus.unread[index]] for index in gpus.unread.keys() - gpus.known.keys()}
+    text = {index: "; ".join(said[index]) for index in sorted(said) if said[index]}
     return gpunode.Status(
         observed_generation=generation,
         gpu_count=len(known),
         product=", ".join(dict.fromkeys(gpu.product for gpu in known)),
         cut=" ".join(_cut(gpu) for gpu in known)[:1024],
         models=tuple(_model(model) for model in {gpu.product: gpu.model for gpu in known}.values() if model),
-        gpus=tuple(_gpu(gpus, gpu, holders, messages.get(gpu.index, "")) for gpu in known),
-        conditions=_conditions(messages, trouble, generation, before),
+        gpus=tuple(_gpu(gpus, gpu, holders, text.get(gpu.index, "")) for gpu in known),
+        conditions=_conditions(
+            "; ".join(f"GPU {index}: {why}" for index, why in text.items()), trouble, generation, before
+        ),
     )
 
 
@@ -103,9 +110,8 @@ def _model(model: Model) -> gpunode.Model:
 
 
 def _conditions(
-    messages: Mapping[int, str], trouble: str, generation: int, before: gpunode.Status | None
+    text: str, trouble: str, generation: int, before: gpunode.Status | None
 ) -> tuple[gpunode.Condition, ...]:
-    text = "; ".join(f"GPU {index}: {messages[index]}" for index in sorted(messages))
     now = (
         ("Ready", not trouble, "KubeletUnreachable" if trouble else "Serving", trouble or "the kubelet listens"),
         ("AsWanted", not text, "NotAsWanted" if text else "AsWanted", text or "every GPU is cut as the spec wants it"),

@@ -27,10 +27,10 @@ from nos.kube.watch import Watch
 from nos.observe import health
 
 from .gpus import Gpus
-from .journal import Journal
+from .journal import Journal, alone
 from .kubelet import DevicePlugins, Hand, PodResources
 from .nvml import Driver, DriverError, Nvml
-from .pods import Pods
+from .pods import PODS, Pods
 from .publish import Publisher
 from .recut import WHOLE_GPU, RecutError, recut
 from .wanted import WantedSink
@@ -57,9 +57,8 @@ class Settings:
 def main(settings: Settings) -> int:
     """Run to the end; the exit code. Raises ConfigError, DriverError or OSError for what the user must correct."""
     access = Access.load(settings.kubeconfig, settings.context)
-    journal = Journal(settings.state)
-    with Nvml() as driver:
-        return asyncio.run(_main(settings, access, driver, journal))
+    with alone(settings.state), Nvml() as driver:
+        return asyncio.run(_main(settings, access, driver, Journal(settings.state)))
 
 
 async def _main(settings: Settings, access: Access, driver: Driver, journal: Journal) -> int:
@@ -96,7 +95,7 @@ async def serving(settings: Settings, client: Client, driver: Driver, journal: J
             news.heard = agent.publisher.wake
             yield agent
         finally:
-            gpus.close()
+            await gpus.close()
 
 
 class _News:
@@ -116,14 +115,14 @@ class Agent:
         self.not_ready = "reading the GPUs"  # empty when ready
         self._gpus = gpus
         self._journal = journal
-        self._work: dict[int, asyncio.Event] = {}  # by GPU: look whether it is as wanted
-        self._wanted = WantedSink(settings.node, journal, self._wake)
+        self._work = {index: asyncio.Event() for index in gpus.indices}  # by GPU: look whether it is as wanted
+        self._wanted = WantedSink(settings.node, gpus.indices, journal, self._wake)
         self.publisher = Publisher(client, gpus, self._wanted, settings.node)
-        self._pods = Pods(self._pods_changed)
+        self._pods = Pods(client, settings.node, self._pods_changed)
         name = f"metadata.name={settings.node}"
         self._watches = (
             Watch(client, gpunode.GPU_NODES, gpunode.decode_gpu_node, self._wanted, field_selector=name),
-            Watch[Pod](client, "/api/v1/pods", decode_pod, self._pods, field_selector=f"spec.nodeName={settings.node}"),
+            Watch[Pod](client, PODS, decode_pod, self._pods, field_selector=self._pods.selector),
         )
 
     async def run(self) -> None:
@@ -134,9 +133,8 @@ class Agent:
         _log.info("%d GPUs: %s", len(self._gpus.known), ", ".join({gpu.product for gpu in self._gpus.known.values()}))
         self.not_ready = ""
         async with asyncio.TaskGroup() as parts:
-            for index in self._gpus.known:
-                self._work[index] = asyncio.Event()
-                self._work[index].set()
+            for index, work in self._work.items():
+                work.set()
                 parts.create_task(self._tend(index), name=f"GPU {index}")
             parts.create_task(self._listen())
             parts.create_task(self._look_now_and_then())
@@ -164,17 +162,21 @@ class Agent:
         self.publisher.wake(again=True)
 
     async def _tend(self, index: int) -> None:
-        """Make one GPU what it is to be, whenever something changed; what failed is tried again, ever less often."""
+        """Make one GPU what it is to be, whenever something changed; what failed is tried again, ever less often until
+        there is news."""
         work, failures = self._work[index], 0
         while True:
             longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures - 1, 10))
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(work.wait(), random.uniform(0.5, 1.0) * longest if failures else None)
+                failures = 0
+            except TimeoutError:
+                pass
             work.clear()
             generation, want = self._wanted.generation, self._wanted.of(index)
             try:
                 if want is not None:
-                    await recut(self._gpus, self._journal, want, self._pods.planned_for)
+                    await recut(self._gpus, self._journal, want, self._pods)
             except RecutError as error:
                 failures += 1
                 if self._wanted.problems.get(index) != str(error):
@@ -183,20 +185,23 @@ class Agent:
             else:
                 failures = 0
                 self._wanted.problems.pop(index, None)
-            self._wanted.tried[index] = generation
+            self._wanted.tried(index, generation)
             self.publisher.wake()
 
     async def _listen(self) -> None:
         """Errors of GPUs, as the driver tells them."""
+        failures = 0
         while True:
             try:
                 xid = await self._gpus.call(self._gpus.driver.wait_xid, _XID_WAIT_MS)
             except DriverError as error:
+                failures += 1
                 _log.warning("%s", error)
                 await self._gpus.look_at_all()
                 self.publisher.wake()
-                await asyncio.sleep(random.uniform(0.5, 1.0) * LOOK_S)
+                await asyncio.sleep(random.uniform(0.5, 1.0) * min(LOOK_S, 2.0**failures))
             else:
+                failures = 0
                 if xid:
                     await self._gpus.note(xid)
                     self.publisher.wake()
