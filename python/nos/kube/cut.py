@@ -70,19 +70,19 @@ class _Entries:
     """What the specs that the agent may be acting on say of one GPU."""
 
     def __init__(self, gpu: Gpu, acted_on: Sequence[Spec] | None, made: Sequence[tuple[str, int]]) -> None:
-        self._entries = None if acted_on is None else [e for spec in acted_on if (e := spec.gpu(gpu.index))]
+        entries = None if acted_on is None else [e for spec in acted_on if (e := spec.gpu(gpu.index))]
+        self._known = entries is not None
+        self._turn_on = any(entry.mig for entry in entries or ())
+        self._kept = [{(i.profile, i.start) for i in entry.instances} for entry in entries or ()]
         self.made = made
 
     def keep_whole(self) -> bool:
         """None of them turns its MIG mode on."""
-        return self._entries is not None and not any(entry.mig for entry in self._entries)
+        return self._known and not self._turn_on
 
     def keep(self, profile: str, start: int) -> bool:
         """None of them destroys this instance."""
-        return self._entries is not None and all(
-            entry.mig and any((i.profile, i.start) == (profile, start) for i in entry.instances)
-            for entry in self._entries
-        )
+        return self._known and all((profile, start) in kept for kept in self._kept)
 
 
 def _gpu_spec(
@@ -107,8 +107,10 @@ def _gpu_spec(
     mig = gpu.mig or (bool(entries.made) and not pod)  # its mode is being changed
     if mig:
         given = [(p, s, uid) for uid, holding in unseen.items() for g, p, s in holding.instances if g == gpu.index]
+        there = {(profile, start) for profile, start, _, _ in instances}
         for profile, start, uid in [*given, *((p, s, "") for p, s in entries.made)]:
-            _add(model, instances, (profile, start, False, uid))
+            if (profile, start) not in there:
+                _add(model, instances, (profile, start, False, uid))
     return _core.GpuSpec(model, mig=mig, ready=ready, pod=pod, fixed=fixed or not healthy, instances=instances)
 
 
@@ -127,8 +129,6 @@ def _reported(
 
 def _add(model: _core.GpuModel, instances: list[_Known], more: _Known) -> None:
     """Count this one as there too, if it can be there beside the others."""
-    if any(known[:2] == more[:2] for known in instances):
-        return
     try:
         model.room([(profile, start) for profile, start, _, _ in (*instances, more)])
     except ValueError:
