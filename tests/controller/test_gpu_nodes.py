@@ -118,9 +118,11 @@ async def test_who_holds_what_whatever_comes_first() -> None:
     bound.spec.containers[0].resources = Raw(b'{"requests": {"nvidia.com/mig-3g.40gb": "1"}}')
     ledger.pods.changed(bound)
     assert ledger.cluster.pod("u-b").instances == [(0, "3g.40gb", 4)]
+    assert ledger.pods.holdings["n"]["u-b"].new
     ledger.cluster.check()
     # The report that it is gone may come before its own end.
     ledger.gpu_nodes.changed(gpu_node(2, KEEPS, generation=2, observed=2))
+    assert not ledger.pods.holdings["n"]["u-b"].new
     assert ledger.cluster.pod("u-b").instances == [(0, "3g.40gb", 4)]
     ledger.pods.deleted(bound)
     assert is_ready(ledger)

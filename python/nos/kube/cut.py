@@ -5,12 +5,13 @@ answer yet. So an instance counts as ready only when the agent reports it ready 
 on keeps it. What such a spec wants and the report lacks is counted as there and not ready: it is being made, and a
 Pod that wants its like goes there.
 
-Who holds what is the agent's word. Of a Pod that the agent has not seen yet, the decision on its Binding counts.
+Who holds what is the agent's word. Of a Pod that the agent has not seen yet, the decision on its Binding counts. A
+report that was there before the Pod was bound speaks of another Pod of that name, as a StatefulSet makes them.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from msgspec.json import Decoder, encode
@@ -28,6 +29,7 @@ class Holding(NamedTuple):
     pod: str  # namespace/name
     gpus: Sequence[int] = ()
     instances: Sequence[tuple[int, str, int]] = ()
+    new: bool = False  # it was bound after its node's last report
 
 
 def gpu_specs(
@@ -48,8 +50,13 @@ def gpu_specs(
     contradicts itself is not cut; what Pods hold there stays theirs.
     """
     status = gpu_node.status
+    new = {holding.pod for holding in holdings.values() if holding.new}
     named = {gpu.pod for gpu in status.gpus} | {i.pod for gpu in status.gpus for i in gpu.instances}
-    unseen = {uid: holding for uid, holding in holdings.items() if holding.pod not in named}
+    unseen = {uid: holding for uid, holding in holdings.items() if holding.pod in new or holding.pod not in named}
+
+    def holder(pod: str) -> str:
+        return pod if not pod or pod in new else uid_of(pod)
+
     models = {known.product: model for known in status.models if (model := _usable(known))}
     specs = [_core.GpuSpec(None)] * (max((gpu.index for gpu in status.gpus), default=-1) + 1)
     for gpu in status.gpus:
@@ -59,7 +66,7 @@ def gpu_specs(
         entries = _Entries(gpu, acted_on, [(instance.profile, instance.start) for instance in made])
         try:
             specs[gpu.index] = _gpu_spec(
-                gpu, model, entries, gpu.index in fixed or bool(gpu_node.unready), uid_of, unseen
+                gpu, model, entries, gpu.index in fixed or bool(gpu_node.unready), holder, unseen
             )
         except ValueError as error:
             _log_once(f"GPU {gpu.index} of GPUNode {gpu_node.metadata.name} is not used, its report is wrong: {error}")
@@ -90,17 +97,17 @@ def _gpu_spec(
     model: _core.GpuModel | None,
     entries: _Entries,
     fixed: bool,
-    uid_of: Callable[[str], str],
+    holder: Callable[[str], str],
     unseen: Mapping[str, Holding],
 ) -> _core.GpuSpec:
     healthy = not gpu.unhealthy
-    pod = uid_of(gpu.pod) if gpu.pod else ""
-    if not pod and not gpu.mig:
-        pod = next((uid for uid, holding in unseen.items() if gpu.index in holding.gpus), "")
+    pod = holder(gpu.pod)
+    if not gpu.mig:
+        pod = _unseen_at(unseen, gpu.pod, lambda holding: gpu.index in holding.gpus) or pod
     ready = gpu.ready and healthy and not gpu.mig and entries.keep_whole()
     if model is None:
         return _core.GpuSpec(None, ready=ready, pod=pod)
-    instances = list(_reported(gpu, entries, healthy, uid_of, unseen))
+    instances = list(_reported(gpu, entries, healthy, holder, unseen))
     model.room([(profile, start) for profile, start, _, _ in instances])  # ValueError: they cannot be together
     if instances and not gpu.mig:
         raise ValueError("it has instances without MIG mode")
@@ -115,16 +122,23 @@ def _gpu_spec(
 
 
 def _reported(
-    gpu: Gpu, entries: _Entries, healthy: bool, uid_of: Callable[[str], str], unseen: Mapping[str, Holding]
+    gpu: Gpu, entries: _Entries, healthy: bool, holder: Callable[[str], str], unseen: Mapping[str, Holding]
 ) -> Iterator[_Known]:
     for instance in gpu.instances:
         place = (gpu.index, instance.profile, instance.start)
-        if instance.pod:
-            uid = uid_of(instance.pod)
-        else:
-            uid = next((uid for uid, holding in unseen.items() if place in holding.instances), "")
+        uid = holder(instance.pod)
+        uid = _unseen_at(unseen, instance.pod, partial(_gave, place)) or uid
         ready = instance.ready and healthy and entries.keep(instance.profile, instance.start)
         yield instance.profile, instance.start, ready, uid
+
+
+def _gave(place: tuple[int, str, int], holding: Holding) -> bool:
+    return place in holding.instances
+
+
+def _unseen_at(unseen: Mapping[str, Holding], reported: str, there: Callable[[Holding], bool]) -> str:
+    """The uid of the Pod whose Binding gave it this place, where the report names nobody else there."""
+    return next((uid for uid, holding in unseen.items() if reported in ("", holding.pod) and there(holding)), "")
 
 
 def _add(model: _core.GpuModel, instances: list[_Known], more: _Known) -> None:
