@@ -1,6 +1,6 @@
 """An agent for many nodes, without GPUs: it reads specs from the real API server and answers with status.
 
-It keeps to the contract of docs/gpunode.md: it creates its GPUNode, takes note of a spec before it acts on it, never
+It keeps to the contract of docs/gpunode.md: it creates its GPUNode, observes a generation when it has acted on it, never
 destroys what a running Pod holds, and is slow, fails, lies or says nothing where a test wants it to.
 """
 
@@ -51,7 +51,8 @@ class Node:
         self.fails: Callable[[int], str] = lambda _: ""  # a message for a GPU that cannot be recut
         self.distorts: Callable[[Object], None] = lambda _: None  # what it reports instead of the truth
         self.gpus = [{"mig": False, "instances": {}} for _ in range(gpus)]  # instances: (profile, start) to uuid
-        self.generation = 0
+        self.generation = 0  # that it has acted on
+        self.seen = 0
         self.messages: dict[int, str] = {}
         self.made = self.destroyed = 0
         self.due = 0.0
@@ -128,7 +129,7 @@ class Agents:
         body = {"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": metadata}
         assert self.api.create(GPU_NODES, body)
         node = Node(name, gpus)
-        node.generation = 1
+        node.generation = node.seen = 1
         self._report(node, self.get(name), {})
         self.nodes[name] = node
         return node
@@ -173,11 +174,10 @@ class Agents:
                 continue
             held = holders.get(name, {})
             generation = gpu_node["metadata"]["generation"]
-            if generation > node.generation:
-                node.generation, node.due, node.messages = generation, time.monotonic() + node.delay, {}
-                self._report(node, gpu_node, held)
+            if generation > node.seen:
+                node.seen, node.due = generation, time.monotonic() + node.delay
             if node.due and time.monotonic() >= node.due:
-                node.due = 0.0
+                node.due, node.generation = 0.0, generation
                 node.act(gpu_node.get("spec", {}), set(held))
             self._report(node, gpu_node, held)
 

@@ -151,6 +151,17 @@ def test_the_agent_knows_better_than_the_binding() -> None:
     assert placed(gpu_node(both), A_THREE, bound=bound) == ([(0, "3g.40gb", 0)], True)
 
 
+def test_a_report_from_before_a_pod_was_bound_speaks_of_another_of_that_name() -> None:
+    """A StatefulSet's Pod is gone and made again; the last report still has the old one, at 0."""
+    node = gpu_node(gpu(("3g.40gb", 0), THREE, pods={0: "ml/b"}))
+    bound = {"b": (A_THREE, Holding("ml/b", (), [(0, *THREE)], new=True))}
+    assert placed(node, A_THREE, bound=bound) == ([(0, "3g.40gb", 0)], False)  # the old one is not seen to be gone
+    same = {"b": (A_THREE, Holding("ml/b", (), [(0, "3g.40gb", 0)], new=True))}
+    assert placed(node, A_THREE, bound=same) == ([(0, *THREE)], True)
+    later = {"b": (A_THREE, Holding("ml/b", (), [(0, *THREE)]))}  # then it is meant
+    assert placed(node, A_THREE, bound=later) == ([(0, *THREE)], True)
+
+
 def test_a_binding_of_nonsense_holds_nothing() -> None:
     for nonsense in ([(0, "9g.1tb", 0)], [(7, "3g.40gb", 0)], [(0, "3g.40gb", 3)]):
         bound = {"b": (A_THREE, Holding("ml/b", [9], nonsense))}

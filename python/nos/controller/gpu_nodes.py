@@ -150,6 +150,7 @@ class GpuNodeSink:
         for old in [g for g in specs.by_generation if g < answered]:
             del specs.by_generation[old]
         if before is not None and before.status != gpu_node.status:
+            self._ledger.pods.reported(name)
             self._thaw(name, news=True)
         else:
             self._ledger.nodes.refresh(name)

@@ -216,6 +216,11 @@ class PodSink:
         uid = self._bound_uids.get(key, "")
         return uid if uid and self._known[uid][1] == node else ""
 
+    def reported(self, node: str) -> None:
+        """The node's agent has reported after all of these were bound."""
+        holdings = self.holdings.get(node, {})
+        holdings.update({uid: holding._replace(new=False) for uid, holding in holdings.items() if holding.new})
+
     def _is_ours(self, pod: Pod) -> bool:
         return (
             pod.spec.scheduler_name == self._scheduler_name
@@ -226,7 +231,10 @@ class PodSink:
     def _bound(self, pod: Pod) -> None:
         uid, spec, node = pod.metadata.uid, bound_spec(pod), pod.spec.node_name
         key, before = self._known[uid]
-        holding = Holding(key, gpus(pod), instances(pod))
+        given = gpus(pod), instances(pod)
+        holding = self.holdings.get(node, {}).get(uid)
+        if holding is None or (holding.gpus, holding.instances) != given:
+            holding = Holding(key, *given, new=self._listed is None)  # of one that is listed nobody knows
         self._known[uid] = key, node
         self._bound_uids[key] = uid
         if holding.gpus or holding.instances:
@@ -235,7 +243,7 @@ class PodSink:
         cluster = self._ledger.cluster
 
         def count() -> None:
-            _, slots, held = holding
+            slots, held = given
             try:
                 cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots, instances=held)
             except ValueError as error:  # whatever the annotation says, the Pod is there and counts

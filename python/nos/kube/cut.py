@@ -5,12 +5,13 @@ answer yet. So an instance counts as ready only when the agent reports it ready 
 on keeps it. What such a spec wants and the report lacks is counted as there and not ready: it is being made, and a
 Pod that wants its like goes there.
 
-Who holds what is the agent's word. Of a Pod that the agent has not seen yet, the decision on its Binding counts.
+Who holds what is the agent's word. Of a Pod that the agent has not seen yet, the decision on its Binding counts. A
+report that was there before the Pod was bound speaks of another Pod of that name, as a StatefulSet makes them.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from msgspec.json import Decoder, encode
@@ -28,6 +29,7 @@ class Holding(NamedTuple):
     pod: str  # namespace/name
     gpus: Sequence[int] = ()
     instances: Sequence[tuple[int, str, int]] = ()
+    new: bool = False  # it was bound after its node's last report
 
 
 def gpu_specs(
@@ -48,8 +50,13 @@ def gpu_specs(
     contradicts itself is not cut; what Pods hold there stays theirs.
     """
     status = gpu_node.status
+    new = {holding.pod for holding in holdings.values() if holding.new}
     named = {gpu.pod for gpu in status.gpus} | {i.pod for gpu in status.gpus for i in gpu.instances}
-    unseen = {uid: holding for uid, holding in holdings.items() if holding.pod not in named}
+    unseen = {uid: holding for uid, holding in holdings.items() if holding.pod in new or holding.pod not in named}
+
+    def holder(pod: str) -> str:
+        return pod if not pod or pod in new else uid_of(pod)
+
     models = {known.product: model for known in status.models if (model := _usable(known))}
     specs = [_core.GpuSpec(None)] * (max((gpu.index for gpu in status.gpus), default=-1) + 1)
     for gpu in status.gpus:
@@ -59,7 +66,7 @@ def gpu_specs(
         entries = _Entries(gpu, acted_on, [(instance.profile, instance.start) for instance in made])
         try:
             specs[gpu.index] = _gpu_spec(
-                gpu, model, entries, gpu.index in fixed or bool(gpu_node.unready), uid_of, unseen
+                gpu, model, entries, gpu.index in fixed or bool(gpu_node.unready), holder, unseen
             )
         except ValueError as error:
             _log_once(f"GPU {gpu.index} of GPUNode {gpu_node.metadata.name} is not used, its report is wrong: {error}")
@@ -70,19 +77,19 @@ class _Entries:
     """What the specs that the agent may be acting on say of one GPU."""
 
     def __init__(self, gpu: Gpu, acted_on: Sequence[Spec] | None, made: Sequence[tuple[str, int]]) -> None:
-        self._entries = None if acted_on is None else [e for spec in acted_on if (e := spec.gpu(gpu.index))]
+        entries = None if acted_on is None else [e for spec in acted_on if (e := spec.gpu(gpu.index))]
+        self._known = entries is not None
+        self._turn_on = any(entry.mig for entry in entries or ())
+        self._kept = [{(i.profile, i.start) for i in entry.instances} for entry in entries or ()]
         self.made = made
 
     def keep_whole(self) -> bool:
         """None of them turns its MIG mode on."""
-        return self._entries is not None and not any(entry.mig for entry in self._entries)
+        return self._known and not self._turn_on
 
     def keep(self, profile: str, start: int) -> bool:
         """None of them destroys this instance."""
-        return self._entries is not None and all(
-            entry.mig and any((i.profile, i.start) == (profile, start) for i in entry.instances)
-            for entry in self._entries
-        )
+        return self._known and all((profile, start) in kept for kept in self._kept)
 
 
 def _gpu_spec(
@@ -90,45 +97,52 @@ def _gpu_spec(
     model: _core.GpuModel | None,
     entries: _Entries,
     fixed: bool,
-    uid_of: Callable[[str], str],
+    holder: Callable[[str], str],
     unseen: Mapping[str, Holding],
 ) -> _core.GpuSpec:
     healthy = not gpu.unhealthy
-    pod = uid_of(gpu.pod) if gpu.pod else ""
-    if not pod and not gpu.mig:
-        pod = next((uid for uid, holding in unseen.items() if gpu.index in holding.gpus), "")
+    pod = holder(gpu.pod)
+    if not gpu.mig:
+        pod = _unseen_at(unseen, gpu.pod, lambda holding: gpu.index in holding.gpus) or pod
     ready = gpu.ready and healthy and not gpu.mig and entries.keep_whole()
     if model is None:
         return _core.GpuSpec(None, ready=ready, pod=pod)
-    instances = list(_reported(gpu, entries, healthy, uid_of, unseen))
+    instances = list(_reported(gpu, entries, healthy, holder, unseen))
     model.room([(profile, start) for profile, start, _, _ in instances])  # ValueError: they cannot be together
     if instances and not gpu.mig:
         raise ValueError("it has instances without MIG mode")
     mig = gpu.mig or (bool(entries.made) and not pod)  # its mode is being changed
     if mig:
         given = [(p, s, uid) for uid, holding in unseen.items() for g, p, s in holding.instances if g == gpu.index]
+        there = {(profile, start) for profile, start, _, _ in instances}
         for profile, start, uid in [*given, *((p, s, "") for p, s in entries.made)]:
-            _add(model, instances, (profile, start, False, uid))
+            if (profile, start) not in there:
+                _add(model, instances, (profile, start, False, uid))
     return _core.GpuSpec(model, mig=mig, ready=ready, pod=pod, healthy=healthy, fixed=fixed, instances=instances)
 
 
 def _reported(
-    gpu: Gpu, entries: _Entries, healthy: bool, uid_of: Callable[[str], str], unseen: Mapping[str, Holding]
+    gpu: Gpu, entries: _Entries, healthy: bool, holder: Callable[[str], str], unseen: Mapping[str, Holding]
 ) -> Iterator[_Known]:
     for instance in gpu.instances:
         place = (gpu.index, instance.profile, instance.start)
-        if instance.pod:
-            uid = uid_of(instance.pod)
-        else:
-            uid = next((uid for uid, holding in unseen.items() if place in holding.instances), "")
+        uid = holder(instance.pod)
+        uid = _unseen_at(unseen, instance.pod, partial(_gave, place)) or uid
         ready = instance.ready and healthy and entries.keep(instance.profile, instance.start)
         yield instance.profile, instance.start, ready, uid
 
 
+def _gave(place: tuple[int, str, int], holding: Holding) -> bool:
+    return place in holding.instances
+
+
+def _unseen_at(unseen: Mapping[str, Holding], reported: str, there: Callable[[Holding], bool]) -> str:
+    """The uid of the Pod whose Binding gave it this place, where the report names nobody else there."""
+    return next((uid for uid, holding in unseen.items() if reported in ("", holding.pod) and there(holding)), "")
+
+
 def _add(model: _core.GpuModel, instances: list[_Known], more: _Known) -> None:
     """Count this one as there too, if it can be there beside the others."""
-    if any(known[:2] == more[:2] for known in instances):
-        return
     try:
         model.room([(profile, start) for profile, start, _, _ in (*instances, more)])
     except ValueError:
