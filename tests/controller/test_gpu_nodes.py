@@ -52,7 +52,10 @@ def is_ready(ledger: Ledger) -> bool:
     """Whether a Pod that is on the instance could be bound."""
     cluster = ledger.cluster.copy()
     cluster.upsert_pod("probe", _core.PodSpec({"nvidia.com/mig-3g.40gb": 1}))
-    cluster.assume("probe", "n", instances=[(0, "3g.40gb", 4)])
+    try:
+        cluster.assume("probe", "n", instances=[(0, "3g.40gb", 4)])
+    except ValueError:  # somebody has it
+        return False
     return cluster.pod("probe").ready
 
 

@@ -155,7 +155,7 @@ def test_a_report_from_before_a_pod_was_bound_speaks_of_another_of_that_name() -
     """A StatefulSet's Pod is gone and made again; the last report still has the old one, at 0."""
     node = gpu_node(gpu(("3g.40gb", 0), THREE, pods={0: "ml/b"}))
     bound = {"b": (A_THREE, Holding("ml/b", (), [(0, *THREE)], new=True))}
-    assert placed(node, A_THREE, bound=bound) == ([(0, "3g.40gb", 0)], False)  # the old one is not seen to be gone
+    assert placed(node, A_THREE, bound=bound) is None  # the old one is not seen to be gone
     same = {"b": (A_THREE, Holding("ml/b", (), [(0, "3g.40gb", 0)], new=True))}
     assert placed(node, A_THREE, bound=same) == ([(0, *THREE)], True)
     later = {"b": (A_THREE, Holding("ml/b", (), [(0, *THREE)]))}  # then it is meant
