@@ -14,15 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from tests.e2e.mig_node import PODS, MigNode, mig_node
+from tests.e2e.mig_node import PODS, MigNode, install, mig_node
 from tests.real_node import require_real_node
 
 from nos.testbed import Testbed
-from nos.testbed.nvml_sim import NvmlSim
 from nos.testbed.realnode import IMAGE
 
 ROUNDS = 15
-CRD = Path(__file__).parents[1] / "deploy" / "crds" / "gpunodes.yaml"
 
 
 def timed(node: MigNode, name: str, create: Callable[[], object]) -> tuple[float, float]:
@@ -43,9 +41,7 @@ def test_from_creation_to_running(tmp_path: Path) -> None:
     require_real_node()
     with Testbed(scheduler=False, kwok=False) as testbed:
         testbed.add_real_node()
-        testbed.kubectl("apply", "-f", str(CRD))
-        testbed.kubectl("wait", "--for=condition=Established", "crd/gpunodes.nos.nebuly.com", "--timeout=30s")
-        with mig_node(testbed, NvmlSim(tmp_path / "nvml", ["a100-40gb"] * 2), tmp_path / "state") as node:
+        with mig_node(testbed, install(testbed, tmp_path), ["a100-40gb"] * 2) as node:
             alone, cut = [], []
             for number in range(ROUNDS):
                 spec = {"nodeName": node.node.name, "containers": [{"name": "main", "image": IMAGE}]}

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nos.testbed import Testbed
-from nos.testbed.nvml_sim import NvmlSim
+from nos.testbed.credentials import write_kubeconfig
+from nos.testbed.gpus import AGENT, SimulatedGpus
 from nos.testbed.realnode import IMAGE, RealNode
 
 PODS = "/api/v1/namespaces/default/pods"
 GPU_NODES = "/apis/nos.nebuly.com/v1alpha1/gpunodes"
 _NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-_NOS = (sys.executable, "-c", "from nos.cli import main; main()")
+NAMESPACE = "nebuly-nos"
+ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+CONTROLLER = "nos-controller"
+DEPLOY = Path(__file__).parents[2] / "deploy" / "kustomize"
 
 
 def eventually(condition: Callable[[], object], what: str, within: float = 30.0) -> None:
@@ -32,24 +37,12 @@ def eventually(condition: Callable[[], object], what: str, within: float = 30.0)
 class MigNode:
     """A real node whose GPUs nos cuts."""
 
-    def __init__(self, testbed: Testbed, sim: NvmlSim, state: Path) -> None:
+    def __init__(self, testbed: Testbed, gpus: SimulatedGpus) -> None:
         assert testbed.real_node
         self.testbed = testbed
         self.node: RealNode = testbed.real_node
-        self.sim = sim
-        self._state = state
-
-    def start_agent(self) -> int:
-        """Its process id."""
-        flags = ["--node", self.node.name, "--kubelet", str(self.node.directory / "kubelet")]
-        flags += ["--state", str(self._state), "--health-address", "127.0.0.1:0"]
-        flags += ["--kubeconfig", str(self.testbed.kubeconfig), "--verbose"]
-        environment = [f"{name}={value}" for name, value in self.sim.environment.items()]
-        argv = ["env", *environment, *_NOS, "agent", *flags]
-        return self.testbed.start_program("nos-agent", argv, ready=lambda _: self.report() is not None)
-
-    def stop_agent(self) -> None:
-        self.testbed.stop_program("nos-agent")
+        self.gpus = gpus
+        self.sim = gpus.sim
 
     def report(self) -> Any:
         """The GPUNode's status; None before there is one."""
@@ -119,28 +112,49 @@ class MigNode:
         return [(int(gpu), profile, int(start)) for gpu, profile, start in parts]
 
 
+def install(testbed: Testbed, directory: Path) -> tuple[Path, Path]:
+    """What users install, into a testbed with a real node; kubeconfigs of the controller and of the node's agent, with
+    tokens as their Pods have them."""
+    assert testbed.real_node
+    testbed.install_crds()
+    testbed.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    for account in ("nos-scheduler", "nos-agent"):
+        testbed.api.create(ACCOUNTS, {"metadata": {"name": account}})
+    for file in sorted(DEPLOY.glob("*/*.yaml")):
+        testbed.kubectl("apply", "-f", str(file))
+    # No container of it ever runs: it stands for the agent's Pod, to which the token is bound.
+    stand_in = {"serviceAccountName": "nos-agent", "containers": [{"name": "main", "image": "nos.invalid/agent:1"}]}
+    body = {"metadata": {"name": "agent"}, "spec": {**stand_in, "nodeName": testbed.real_node.name}}
+    testbed.api.create(f"/api/v1/namespaces/{NAMESPACE}/pods", body)
+    uid = testbed.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods/agent")["metadata"]["uid"]
+    bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "agent", "uid": uid}}
+    made = []
+    for account, spec in (("nos-scheduler", {}), ("nos-agent", bound)):
+        status, answer = testbed.api.request("POST", f"{ACCOUNTS}/{account}/token", {"spec": spec})
+        assert status == 201, answer
+        token, path = json.loads(answer)["status"]["token"], directory / f"{account}.kubeconfig"
+        write_kubeconfig(path, server=testbed.server, ca_file=testbed.ca_file, user=account, token=token)
+        made.append(path)
+    return made[0], made[1]
+
+
 @contextmanager
-def mig_node(testbed: Testbed, sim: NvmlSim, state: Path) -> Iterator[MigNode]:
-    """Controller and agent run; the node is empty before and after."""
-    made = MigNode(testbed, sim, state)
-    label = {"metadata": {"labels": {"nos.nebuly.com/gpu-partitioning": "mig"}}}
-    name = made.node.name
-    testbed.kubectl("patch", "node", name, "--type=merge", f"--patch={json.dumps(label)}")
-    flags = ["--kubeconfig", str(testbed.kubeconfig), "--lease-namespace", "default"]
-    flags += ["--health-address", "127.0.0.1:0", "--verbose"]
+def mig_node(testbed: Testbed, kubeconfigs: tuple[Path, Path], models: Sequence[str]) -> Iterator[MigNode]:
+    """Controller and agent run, as the users whose kubeconfigs these are; the node is empty before and after."""
+    controller, agent = kubeconfigs
+    made = MigNode(testbed, testbed.add_gpus(models, kubeconfig=agent))
+    argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller", "--verbose"]
+    argv += ["--kubeconfig", str(controller), "--lease-namespace", NAMESPACE, "--health-address", "127.0.0.1:0"]
     try:
-        made.start_agent()
-        testbed.start_program(
-            "nos-controller", [*_NOS, "controller", *flags], ready=lambda log: "scheduling: " in log.read_text()
-        )
+        testbed.start_program(CONTROLLER, argv, ready=lambda log: "scheduling: " in log.read_text())
         yield made
     finally:
         if sys.exc_info()[0] and os.environ.get("CI"):  # what CI keeps of a failure is what was printed
-            for log in ("nos-agent", "nos-controller"):
+            for log in (AGENT, CONTROLLER):
                 print((testbed.layout.logs / f"{log}.log").read_text()[-8000:])
         made.delete(*(pod["metadata"]["name"] for pod in made.pods()))
-        testbed.stop_program("nos-controller")
-        testbed.stop_program("nos-agent")
-        testbed.api.request("DELETE", f"{GPU_NODES}/{name}")
-        label["metadata"]["labels"] = {"nos.nebuly.com/gpu-partitioning": None}  # type: ignore[dict-item]
-        testbed.kubectl("patch", "node", name, "--type=merge", f"--patch={json.dumps(label)}")
+        testbed.stop_program(CONTROLLER)
+        made.gpus.stop_agent()
+        made.gpus.label_node(None)
+        testbed.api.request("DELETE", f"{GPU_NODES}/{made.node.name}")
+        shutil.rmtree(made.node.directory / "agent")  # its journal: the next GPUs are others

@@ -12,27 +12,24 @@ from pathlib import Path
 import pytest
 
 from nos.testbed import Testbed
-from nos.testbed.nvml_sim import NvmlSim
 from nos.testbed.realnode import IMAGE
-from tests.e2e.mig_node import MigNode, eventually, mig_node
+from tests.e2e.mig_node import MigNode, eventually, install, mig_node
 
 pytestmark = pytest.mark.cluster
 
-CRD = Path(__file__).parents[2] / "deploy" / "crds" / "gpunodes.yaml"
 WHOLE = {"nvidia.com/gpu": 1}
 
 
 @pytest.fixture(scope="module")
-def with_crd(real_testbed: Testbed) -> Testbed:
-    real_testbed.kubectl("apply", "-f", str(CRD))
-    real_testbed.kubectl("wait", "--for=condition=Established", "crd/gpunodes.nos.nebuly.com", "--timeout=30s")
-    return real_testbed
+def kubeconfigs(real_testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of the controller and the agent, each in its own role and held to its policies."""
+    return install(real_testbed, tmp_path_factory.mktemp("users"))
 
 
 @pytest.fixture
-def node(with_crd: Testbed, tmp_path: Path) -> Iterator[MigNode]:
+def node(real_testbed: Testbed, kubeconfigs: tuple[Path, Path]) -> Iterator[MigNode]:
     """Two A100s, whole."""
-    with mig_node(with_crd, NvmlSim(tmp_path / "nvml", ["a100-40gb"] * 2), tmp_path / "state") as made:
+    with mig_node(real_testbed, kubeconfigs, ["a100-40gb"] * 2) as made:
         yield made
 
 
@@ -110,9 +107,9 @@ def test_pods_outlive_kubelet_and_agent(node: MigNode) -> None:
     node.node.restart_kubelet(kill=True)
     node.create("second", limits=slice_of("3g.20gb"))
     node.runs("second")
-    node.stop_agent()
+    node.gpus.stop_agent()
     node.create("third", limits=slice_of("1g.5gb"))
-    node.start_agent()
+    node.gpus.start_agent()
     node.runs("third")
     assert node.devices("first") == device
     (status,) = node.pod("first")["status"]["containerStatuses"]
@@ -127,7 +124,7 @@ def test_an_agent_that_is_killed_in_the_middle_of_a_cut(node: MigNode) -> None:
     eventually(lambda: not node.sim.faults(), "the agent was killed")
     halves = [i for gpu in (0, 1) for i in node.sim.instances(gpu)]
     assert [(half.profile, half.devices) for half in halves] == [("3g.20gb", ())]
-    node.start_agent()
+    node.gpus.start_agent()
     node.runs("a")
     assert [node.place_of(device) for device in node.devices("a")] == node.planned("a")
     assert [i.profile for gpu in (0, 1) for i in node.sim.instances(gpu)] == ["3g.20gb"]  # half was made whole

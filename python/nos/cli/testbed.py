@@ -43,18 +43,32 @@ def up(
     real_node: Annotated[
         bool, typer.Option("--real-node", help="Add one node with a real kubelet and containerd. Needs root.")
     ] = False,
+    gpus: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL=COUNT,...", help="Its simulated GPUs, cut by nos agent, such as a100-40gb=2: nos mig models."
+        ),
+    ] = "",
 ) -> None:
     """Start it, and leave it running. When it runs already, add the nodes that are missing."""
     with _errors():
         from nos.testbed import nodes as shapes
         from nos.testbed import state
+        from nos.testbed.gpus import parse_models
         from nos.testbed.progress import Progress
         from nos.testbed.up import up as bring_up
 
         directory = state_dir or state.default_directory()
         scheduler: bool | str = scheduler_config.read_text() if scheduler_config else not no_scheduler
         wanted = shapes.parse_shapes(nodes)
-        started = bring_up(directory, wanted, scheduler=scheduler, progress=Progress(), real_node=real_node)
+        started = bring_up(
+            directory,
+            wanted,
+            scheduler=scheduler,
+            progress=Progress(),
+            real_node=real_node,
+            gpus=parse_models(gpus),
+        )
         print(f"# The testbed {'is up' if started else 'was up already'}. Speak to it:")
         print(f"export KUBECONFIG={shlex.quote(str(directory.absolute() / 'kubeconfig'))}")
         where = f" --state-dir {shlex.quote(str(state_dir))}" if state_dir else ""

@@ -31,23 +31,25 @@ class Api:
         self._context: ssl.SSLContext | None = None
         self._idle: list[http.client.HTTPSConnection] = []
 
-    def request(self, method: str, path: str, body: Object | None = None) -> tuple[int, bytes]:
+    def request(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
         """Status and body; OSError or HTTPException when there was no answer. Every body is read to its end: an unread
         one would cost the connection."""
         try:
             idle = self._idle.pop()
         except IndexError:  # other threads have them all
-            return self._exchange(self._connect(), method, path, body)
+            return self._exchange(self._connect(), method, path, body, content_type)
         try:
-            return self._exchange(idle, method, path, body)
+            return self._exchange(idle, method, path, body, content_type)
         except (ConnectionError, ssl.SSLEOFError, http.client.RemoteDisconnected):
             self.close()  # the server dropped them while they were idle: it restarted
-        return self._exchange(self._connect(), method, path, body)
+        return self._exchange(self._connect(), method, path, body, content_type)
 
     def _exchange(
-        self, connection: http.client.HTTPSConnection, method: str, path: str, body: Object | None
+        self, connection: http.client.HTTPSConnection, method: str, path: str, body: Object | None, content_type: str
     ) -> tuple[int, bytes]:
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
@@ -82,6 +84,12 @@ class Api:
         if status not in (201, 409):
             raise TestbedError(f"POST {path} {body['metadata'].get('name')}: {status} {_message(answer)}")
         return status == 201
+
+    def merge(self, path: str, patch: Object) -> None:
+        """Changes an object by a merge patch."""
+        status, answer = self.request("PATCH", path, patch, "application/merge-patch+json")
+        if status != 200:
+            raise TestbedError(f"PATCH {path}: {status} {_message(answer)}")
 
     def answers(self, path: str, wanted: int = 200) -> bool:
         """Whether the server is there and says so; for polling."""

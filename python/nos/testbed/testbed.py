@@ -27,6 +27,7 @@ from nos.kube import crds
 from . import binaries, controlplane, credentials, kwok, nodes, realnode, state, versions
 from .api import Api
 from .errors import TestbedError
+from .gpus import SimulatedGpus
 from .process import Supervisor, tail
 from .progress import Progress
 from .realnode import RealNode
@@ -203,6 +204,20 @@ class Testbed:
             node.start()
         self.real_node = node
         return node
+
+    def add_gpus(self, models: Sequence[str], *, kubeconfig: Path | None = None) -> SimulatedGpus:
+        """Gives the real node simulated GPUs, by ids of nos.mig such as `a100-40gb`, and starts the agent that cuts
+        them, with `kubeconfig` or the admin's."""
+        if self.real_node is None:
+            raise TestbedError("simulated GPUs are cut on a real node: add that first")
+        self.install_crds()
+        made = SimulatedGpus(
+            self.real_node, models, self._running, self._start, self.api, kubeconfig or self.kubeconfig
+        )
+        made.label_node()
+        with self._progress.step("starting the agent"):
+            made.start_agent()
+        return made
 
     def install_crds(self) -> None:
         """Adds the kinds that nos brings, and returns when they are served."""

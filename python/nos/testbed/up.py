@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,9 +47,13 @@ def up(
     scheduler: bool | str,
     progress: Progress,
     real_node: bool = False,
+    gpus: Sequence[str] = (),
 ) -> bool:
-    """Makes a testbed run in `directory`, with these nodes at least; False when it ran already."""
+    """Makes a testbed run in `directory`, with these nodes at least; False when it ran already. gpus: models of the
+    simulated GPUs of the real node."""
     layout = Layout(directory.absolute())
+    if gpus and not real_node:
+        raise TestbedError("--gpus are those of the real node: give --real-node too")
     if real_node and (problem := realnode.obstacle()):
         raise TestbedError(problem)
     if state.running(layout):
@@ -71,6 +75,8 @@ def up(
         nodes.create_nodes(testbed.api, _wanted(shapes), progress)
         if real_node:
             testbed.add_real_node()
+        if gpus:
+            testbed.add_gpus(gpus)
         testbed.detach()
     except BaseException:
         testbed.stop()
