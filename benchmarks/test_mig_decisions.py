@@ -16,9 +16,9 @@ from random import Random
 from statistics import median
 from time import perf_counter_ns
 
-from mig_churn import Baseline
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from mig_churn import Baseline
 from nos._core import Bind, Cluster, GpuSpec, NodeSpec, PodSpec, Scheduler
 from nos.mig import Model, Profile, core_model, find
 

@@ -159,11 +159,13 @@ std::vector<NodeId> Scheduler::feasible(const PodSpec& spec) const {
     return nodes;
 }
 
-std::int64_t Scheduler::fragmented_milli() {
+Fragmentation Scheduler::fragmentation() {
     scorer_.learn(cluster_);
-    std::int64_t sum = 0;
+    Fragmentation sum;
     for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-        sum += scorer_.fragmented_milli(cluster_.node(NodeId{number}));
+        const Fragmentation of_node = scorer_.fragmentation(cluster_.node(NodeId{number}));
+        sum.free += of_node.free;
+        sum.stranded += of_node.stranded;
     }
     return sum;
 }

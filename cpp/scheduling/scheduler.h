@@ -45,8 +45,9 @@ class Scheduler {
     Outcome schedule();
     // The nodes where such a Pod would fit now.
     [[nodiscard]] std::vector<NodeId> feasible(const PodSpec& spec) const;
-    // Of the free GPU, what will probably never be handed out to the demand seen here, in milli-GPU.
-    [[nodiscard]] std::int64_t fragmented_milli();
+    // What is free of all GPUs, and the part of it that will probably never be handed out to the demand seen
+    // here.
+    [[nodiscard]] Fragmentation fragmentation();
 
   private:
     // What is known about one spec.
