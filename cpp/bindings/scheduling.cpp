@@ -104,10 +104,8 @@ void bind_scheduling(const py::module_& module) {
             py::arg("spec"))
         .def("fragmentation_ratio", [](SchedulerHandle& self) {
             const Entry entry{self.cluster.door()};
-            const std::int64_t free = self.cluster.gpu_capacity_milli() - self.cluster.gpu_used_milli();
-            return free == 0
-                       ? 0.0
-                       : static_cast<double>(self.scheduler.fragmented_milli()) / static_cast<double>(free);
+            const Fragmentation all = self.scheduler.fragmentation();
+            return all.free == 0 ? 0.0 : static_cast<double>(all.stranded) / static_cast<double>(all.free);
         });
 }
 

@@ -9,8 +9,22 @@ namespace nos {
 
 namespace {
 
+// Whether the agent saw the Pod there, though the ledger has it nowhere.
+bool is_seen(const Node& node, std::string_view uid, const Held& held) {
+    const Cut& cut = node.cuts[held.gpu];
+    return std::ranges::find(cut.claims, Claim{held.placement, PodId{}}) != cut.claims.end() &&
+           std::ranges::any_of(node.spec->gpus[held.gpu].instances, [&](const InstanceSpec& instance) {
+               return instance.placement == held.placement && instance.pod == uid;
+           });
+}
+
+bool is_seen(const Node& node, std::string_view uid, std::uint16_t slot) {
+    return slot < node.cuts.size() && node.cuts[slot].withheld && node.spec->gpus[slot].pod == uid;
+}
+
 // Instances that an assumption names: those that the Pod asks for, each where it fits beside the others.
-void require_fit(const Node& node, const PodSpec& spec, const Slots& gpus, const Instances& instances) {
+void require_fit(const Node& node, std::string_view uid, const PodSpec& spec, const Slots& gpus,
+                 const Instances& instances) {
     const auto refuse = [](const std::string& what) { throw std::invalid_argument("instances: " + what); };
     if (node.cuts.empty()) {
         if (!instances.empty()) {
@@ -27,18 +41,19 @@ void require_fit(const Node& node, const PodSpec& spec, const Slots& gpus, const
         states.push_back(cut.state);
     }
     for (const Held& held : instances) {
-        if (held.gpu >= node.cuts.size() || node.cuts[held.gpu].closed ||
-            std::ranges::find(gpus, held.gpu) != gpus.end()) {
+        const bool seen = held.gpu < node.cuts.size() && is_seen(node, uid, held);
+        if (held.gpu >= node.cuts.size() || (node.cuts[held.gpu].closed && !seen) ||
+            std::ranges::find(gpus, held.gpu) != gpus.end() || std::ranges::count(instances, held) > 1) {
             refuse("GPU " + std::to_string(held.gpu) + " cannot be cut");
         }
         const mig::States& model = *node.spec->gpus[held.gpu].model;
-        const auto after = held.placement.profile < model.model().profiles.size()
+        const auto after = held.placement.profile < model.model().profiles.size() && !seen
                                ? model.next(states[held.gpu], held.placement)
                                : std::nullopt;
-        if (!after) {
+        if (!after && !seen) {
             refuse("one does not fit on GPU " + std::to_string(held.gpu));
         }
-        states[held.gpu] = *after;
+        states[held.gpu] = after.value_or(states[held.gpu]);
         for (std::size_t i = 0; i < missing.size(); ++i) {
             missing[i] -= find_profile(model, spec.profiles[i]) == held.placement.profile ? 1 : 0;
         }
@@ -334,13 +349,14 @@ void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances) 
     std::ranges::sort(gpus);
     for (std::size_t i = 0; i < gpus.size(); ++i) {
         const std::uint16_t slot = gpus[i];
-        if (slot >= node.gpu_free.size() || node.gpu_free[slot] < spec.gpu_slot_milli() ||
+        if (slot >= node.gpu_free.size() ||
+            (node.gpu_free[slot] < spec.gpu_slot_milli() && !is_seen(node, uid(id), slot)) ||
             (i > 0 && gpus[i - 1] == slot)) {
             throw std::invalid_argument("GPU slot " + std::to_string(slot) + " of node " +
                                         std::string{name(node_id)} + " has not enough free");
         }
     }
-    require_fit(node, spec, gpus, instances);
+    require_fit(node, uid(id), spec, gpus, instances);
     stop_waiting(id);
     attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), Claiming::known);
     if (in_transaction_) {

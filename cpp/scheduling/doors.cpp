@@ -24,8 +24,8 @@ bool Doors::learn(const Cluster& cluster) {
     }
     for (const ModelRoom& room : cluster.model_rooms()) {
         const mig::Model& model = room.model->model();
-        Prices prices{room.model, {}, 0};
-        std::vector<std::int64_t> wanted;
+        Prices prices{room.model, {}, {}, 0};
+        std::vector<std::int64_t>& wanted = prices.wanted;
         std::int64_t total = whole + background;
         for (const mig::Profile& profile : model.profiles) {
             wanted.push_back(demand.instances_of(profile.name) + background);
@@ -51,6 +51,23 @@ bool Doors::learn(const Cluster& cluster) {
         }
     }
     return any_moved;
+}
+
+std::int64_t Doors::stranded_milli(const mig::States& model, mig::StateId state) const {
+    const auto known =
+        std::ranges::find_if(prices_, [&](const Prices& prices) { return prices.model.get() == &model; });
+    if (known == prices_.end()) {
+        return 0;
+    }
+    std::int64_t stranded = 0;
+    std::int64_t demand = 0;
+    for (std::size_t profile = 0; profile < known->wanted.size(); ++profile) {
+        const std::int64_t usable =
+            std::int64_t{model.room(state, profile)} * model.model().profiles[profile].size;
+        stranded += known->wanted[profile] * (model.free_units(state) - usable);
+        demand += known->wanted[profile];
+    }
+    return stranded * whole_gpu / (demand * model.model().units);
 }
 
 std::int64_t Doors::loss(const mig::States& model, mig::StateId before, mig::StateId after) const {

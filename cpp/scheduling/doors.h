@@ -24,10 +24,15 @@ class Doors {
     // What it costs to take a GPU from one state to the next.
     [[nodiscard]] std::int64_t loss(const mig::States& model, mig::StateId before, mig::StateId after) const;
 
+    // Of the free units of a GPU in that state, what the profiles that are typical here could not take, each
+    // alone, in milli-GPU.
+    [[nodiscard]] std::int64_t stranded_milli(const mig::States& model, mig::StateId state) const;
+
   private:
     struct Prices {
         std::shared_ptr<const mig::States> model;
         std::vector<std::int64_t> of_room;  // by profile
+        std::vector<std::int64_t> wanted;   // likewise, the demand that they were made from
         std::int64_t of_empty_gpu = 0;
     };
 

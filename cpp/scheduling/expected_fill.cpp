@@ -163,7 +163,8 @@ std::int64_t ExpectedFill::worth(const Room& room) {
         const std::int64_t sets = c.gpus > 1 ? room.whole_gpus / c.gpus * c.gpus * whole : room.fill;
         usable += c.weight * std::min(sets, fed);
     }
-    known = {epoch_, room, ((usable >> weight_bits) + room.fill) / 2, 0};
+    // Nobody who could lack CPU or memory: it is all worth what it is.
+    known = {epoch_, room, classes_.empty() ? room.fill : ((usable >> weight_bits) + room.fill) / 2, 0};
     return known.worth;
 }
 

@@ -44,11 +44,76 @@ Outcome Scheduler::schedule() {
             left.push_back(id);
         }
     }
+    while (plan_again(outcome.binds, left)) {
+    }
     for (const PodId id : left) {
         outcome.waiting.push_back({id, reason_for(cluster_.pod(id).spec)});
     }
     transaction.commit();
     return outcome;
+}
+
+// In the order of arrival small instances lie where large ones then do not fit. So the instances of this
+// cycle are placed once more, the large ones first, and after them who was left over, in order. Kept only
+// when everybody is placed again and somebody more: nobody loses his turn to a larger wish.
+bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
+    std::vector<Bind> before;
+    std::vector<Bind> after;
+    for (Bind& bind : binds) {
+        (bind.instances.empty() ? after : before).push_back(bind);
+    }
+    const auto wants_gpu = [&](PodId id) {
+        const PodSpec& spec = *cluster_.spec(cluster_.pod(id).spec).spec;
+        return spec.unsupported.empty() && (!spec.profiles.empty() || spec.gpu_slots() > 0);
+    };
+    if (before.empty() || std::ranges::none_of(left, wants_gpu)) {
+        return false;
+    }
+    std::vector<std::pair<std::int64_t, PodId>> order;
+    for (const Bind& bind : before) {
+        order.emplace_back(units(bind), bind.pod);
+    }
+    std::ranges::stable_sort(order, std::greater{}, &std::pair<std::int64_t, PodId>::first);
+    for (const Bind& bind : before) {
+        cluster_.forget(bind.pod);
+    }
+    const std::size_t unmoved = after.size();
+    for (const auto& [size, id] : order) {
+        if (auto bind = place(id)) {
+            after.push_back(std::move(*bind));
+        }
+    }
+    std::vector<PodId> still_left;
+    if (after.size() == binds.size()) {
+        for (const PodId id : left) {
+            if (auto bind = wants_gpu(id) ? place(id) : std::nullopt) {
+                after.push_back(std::move(*bind));
+            } else {
+                still_left.push_back(id);
+            }
+        }
+    }
+    if (after.size() <= binds.size()) {
+        for (std::size_t i = unmoved; i < after.size(); ++i) {
+            cluster_.forget(after[i].pod);
+        }
+        for (const Bind& bind : before) {
+            cluster_.assume(bind.pod, bind.node, bind.gpus, bind.instances);
+        }
+        return false;
+    }
+    binds = std::move(after);
+    left = std::move(still_left);
+    return true;
+}
+
+std::int64_t Scheduler::units(const Bind& bind) const {
+    std::int64_t sum = 0;
+    for (const Held& held : bind.instances) {
+        const GpuSpec& gpu = cluster_.node(bind.node).spec->gpus[held.gpu];
+        sum += gpu.model->model().profiles[held.placement.profile].size;
+    }
+    return sum;
 }
 
 Scheduler::Known& Scheduler::known_of(SpecId spec) {
@@ -94,11 +159,13 @@ std::vector<NodeId> Scheduler::feasible(const PodSpec& spec) const {
     return nodes;
 }
 
-std::int64_t Scheduler::fragmented_milli() {
+Fragmentation Scheduler::fragmentation() {
     scorer_.learn(cluster_);
-    std::int64_t sum = 0;
+    Fragmentation sum;
     for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-        sum += scorer_.fragmented_milli(cluster_.node(NodeId{number}));
+        const Fragmentation of_node = scorer_.fragmentation(cluster_.node(NodeId{number}));
+        sum.free += of_node.free;
+        sum.stranded += of_node.stranded;
     }
     return sum;
 }

@@ -40,13 +40,14 @@ class Scheduler {
 
     // Places one waiting Pod if it fits; its Bind is assumed in the Cluster.
     std::optional<Bind> place(PodId id);
-    // Places every waiting Pod that fits, in order. All or nothing: an exception leaves the Cluster as it
-    // was.
+    // Places every waiting Pod that fits, in order; and then, if some are left over, the MIG instances anew,
+    // as long as that lets more in. All or nothing: an exception leaves the Cluster as it was.
     Outcome schedule();
     // The nodes where such a Pod would fit now.
     [[nodiscard]] std::vector<NodeId> feasible(const PodSpec& spec) const;
-    // Of the free GPU, what will probably never be handed out to the demand seen here, in milli-GPU.
-    [[nodiscard]] std::int64_t fragmented_milli();
+    // What is free of all GPUs, and the part of it that will probably never be handed out to the demand seen
+    // here.
+    [[nodiscard]] Fragmentation fragmentation();
 
   private:
     // What is known about one spec.
@@ -58,6 +59,8 @@ class Scheduler {
         std::uint64_t last_used = 0;
     };
 
+    bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
+    [[nodiscard]] std::int64_t units(const Bind& bind) const;
     Known& known_of(SpecId spec);
     std::shared_ptr<Reason> reason_for(SpecId spec);
     void drop_oldest_rankings();

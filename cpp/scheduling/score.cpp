@@ -95,8 +95,21 @@ std::uint16_t Scorer::slot_for_share(const PodSpec& pod, const Node& node) const
     return best;
 }
 
-std::int64_t Scorer::fragmented_milli(const Node& node) {
-    return node.present() ? node.gpu_free_milli - expected_fill_.worth(node) / ExpectedFill::milli_units : 0;
+Fragmentation Scorer::fragmentation(const Node& node) {
+    if (!node.present()) {
+        return {};
+    }
+    Fragmentation sum{node.gpu_free_milli,
+                      node.gpu_free_milli - expected_fill_.worth(node) / ExpectedFill::milli_units};
+    for (std::size_t slot = 0; slot < node.cuts.size(); ++slot) {
+        const Cut& cut = node.cuts[slot];
+        if (!cut.closed && !cut.claims.empty()) {
+            const mig::States& model = *node.spec->gpus[slot].model;
+            sum.free += model.free_units(cut.state) * whole_gpu / model.model().units;
+            sum.stranded += doors_.stranded_milli(model, cut.state);
+        }
+    }
+    return sum;
 }
 
 }  // namespace nos

@@ -14,6 +14,12 @@
 
 namespace nos {
 
+// In milli-GPU.
+struct Fragmentation {
+    std::int64_t free = 0;
+    std::int64_t stranded = 0;
+};
+
 class Scorer {
   public:
     explicit Scorer(Policy policy) : policy_{policy} {}
@@ -27,8 +33,9 @@ class Scorer {
     [[nodiscard]] std::int64_t cost(const PodSpec& pod, const Node& node);
     // The GPU slots and MIG instances that it takes there.
     [[nodiscard]] std::pair<Slots, Instances> allocate(const PodSpec& pod, const Node& node) const;
-    // The free GPU of a node that it will probably never hand out, in milli-GPU.
-    [[nodiscard]] std::int64_t fragmented_milli(const Node& node);
+    // What is free of a node's GPUs, and the part of it that it will probably never hand out. Of a GPU with
+    // MIG instances in use its other units are free.
+    [[nodiscard]] Fragmentation fragmentation(const Node& node);
 
   private:
     [[nodiscard]] std::uint16_t slot_for_share(const PodSpec& pod, const Node& node) const;

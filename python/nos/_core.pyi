@@ -375,12 +375,14 @@ class Scheduler:
 
     def __init__(self, cluster: Cluster, policy: Policy = ...) -> None: ...
     def schedule(self) -> Outcome:
-        """Place every waiting Pod that fits, highest priority first, then earliest arrival, then uid. Releases the
-        GIL; the Cluster refuses entry from other threads (ClusterBusy) meanwhile."""
+        """Place every waiting Pod that fits, highest priority first, then earliest arrival, then uid. Where some are
+        left over, MIG instances of this cycle are planned once more, large ones first, if that lets more in and
+        nobody out. Releases the GIL; the Cluster refuses entry from other threads (ClusterBusy) meanwhile."""
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
     def feasible(self, spec: PodSpec) -> list[str]:
         """Names of the nodes where such a Pod would fit now, in node order; changes nothing."""
     def fragmentation_ratio(self) -> float:
-        """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all."""
+        """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free
+        units beside MIG instances count as well; what each typical profile could not take of them is lost."""

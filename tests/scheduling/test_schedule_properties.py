@@ -36,16 +36,18 @@ def build(
 
 
 def follow(outcome: Any, ledger: Ledger) -> None:
-    """Every Pod in its turn: it fits where it was put, and fits nowhere when it was left."""
+    """Every Pod in its turn: it fits where it was put, and fits nowhere when it was left; where instances may have been
+    placed anew for the sake of later ones, at the end."""
     binds = {bind.uid: bind for bind in outcome.binds}
     left = dict(outcome.waiting)
     assert binds.keys() | left.keys() == set(ledger.order())
     assert not binds.keys() & left.keys()
+    in_turn = not any(bind.instances for bind in outcome.binds)
     for uid in ledger.order():
         held = ledger.pods[uid]
         feasible = [name for name in ledger.nodes if ledger.fits(held.pod, name)]
         if uid in left:
-            assert not feasible, uid
+            assert not feasible or not in_turn, uid
             assert left[uid].message
             continue
         bind = binds[uid]
@@ -57,6 +59,8 @@ def follow(outcome: Any, ledger: Ledger) -> None:
         assert all(free[slot] >= (share or 1000) for slot in bind.gpus)
         follow_instances(bind, held, ledger)
         held.node, held.gpus, held.instances = bind.node, bind.gpus, bind.instances
+    for uid in left:
+        assert not [name for name in ledger.nodes if ledger.fits(ledger.pods[uid].pod, name)], uid
 
 
 def follow_instances(bind: Any, held: Held, ledger: Ledger) -> None:
@@ -80,6 +84,16 @@ def test_whoever_can_be_placed_without_moving_anything_is_placed(nodes, pods, sc
     outcome = Scheduler(cluster, Policy(score)).schedule()
     cluster.check()
     follow(outcome, ledger)
+
+
+@given(mixed_nodes, mixed_arrivals)
+@settings(max_examples=200, deadline=None)
+def test_planned_together_serves_all_that_one_after_another_serves(nodes, pods):
+    cluster, ledger = build(nodes, pods, "new")
+    one_by_one = cluster.copy()
+    scheduler = Scheduler(one_by_one)
+    served = {uid for uid in ledger.order() if scheduler.place(uid)}
+    assert served <= {bind.uid for bind in Scheduler(cluster).schedule().binds}
 
 
 @given(node_lists, arrivals, scores)
@@ -141,6 +155,19 @@ def test_a_second_cycle_without_events_changes_nothing(nodes, pods):
     scheduler.schedule()
     again = scheduler.schedule()
     assert again.binds == []
+
+
+def test_large_instances_make_way_for_nobody_and_small_ones_for_them():
+    """Two 1g arrive, then four 3g, on two A100s of which one has 1g.5gb@4 in use: that one has room for a single 3g
+    and three 1g beside it. One after another the doors let the 1g in where the last 3g must go, or they do not; planned
+    together, all that fit are placed: one 3g beside the held one, two on the other GPU, and both 1g."""
+    held = {"mig": True, "instances": [("1g.5gb", 4, True, "gone")]}
+    gpu = {"model": "a100-40gb", "healthy": True, "mig": True, "ready": False, "pod": "", "instances": []}
+    node = {"allocatable": {"pods": 9, "nvidia.com/gpu": 2}, "gpus": [gpu | held, gpu]}
+    wants = ["1g.5gb"] * 2 + ["3g.20gb"] * 3
+    pods = [({"requests": {f"nvidia.com/mig-{name}": 1}}, 0, index) for index, name in enumerate(wants)]
+    cluster, _ = build([node], pods)
+    assert len(Scheduler(cluster).schedule().binds) == 5
 
 
 def test_an_open_transaction_refuses_upserts():
