@@ -1,7 +1,7 @@
 """An agent for many nodes, without GPUs: it reads specs from the real API server and answers with status.
 
-It keeps to the contract of docs/gpunode.md: it creates its GPUNode, observes a generation when it has acted on it, never
-destroys what a running Pod holds, and is slow, fails, lies or says nothing where a test wants it to.
+It keeps to the contract of docs/gpunode.md: it creates its GPUNode, observes a generation when it has acted on it,
+never destroys what a running Pod holds, and is slow, fails, lies or says nothing where a test wants it to.
 """
 
 from __future__ import annotations
