@@ -93,8 +93,9 @@ def users(testbed: Testbed) -> Iterator[Users]:
     eventually(lambda: testbed.api.request("POST", f"{GPU_NODES}?dryRun=All", write)[0] == 201)
 
 
-def made(name: str, **more: Any) -> dict[str, Any]:
-    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": "00000000-0000-0000-0000-000000000000"}
+def made(users: Users, name: str, **more: Any) -> dict[str, Any]:
+    uid = users.testbed.api.get(f"/api/v1/nodes/{name}")["metadata"]["uid"]  # of none, it would be collected as garbage
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
     metadata = {"name": name, "ownerReferences": [owner]}
     return {"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": metadata} | more
 
@@ -109,7 +110,7 @@ def said(answer: tuple[int, bytes]) -> str:
 def own(users: Users) -> Iterator[str]:
     """The GPUNode of the first node, made by its agent."""
     name = users.nodes[0]
-    assert said(users.agents[0].request("POST", GPU_NODES, made(name))) == ""
+    assert said(users.agents[0].request("POST", GPU_NODES, made(users, name))) == ""
     yield f"{GPU_NODES}/{name}"
     users.testbed.api.request("DELETE", f"{GPU_NODES}/{name}")
 
@@ -128,12 +129,14 @@ def test_an_agent_reports_for_its_own_node_only(users: Users, own: str) -> None:
 
 def test_an_agent_makes_its_own_gpunode_only(users: Users) -> None:
     _, second = users.agents
-    assert "writes the GPUNode of that node only" in said(second.request("POST", GPU_NODES, made(users.nodes[0])))
-    assert said(second.request("POST", f"{GPU_NODES}?dryRun=All", made(users.nodes[1]))) == ""
-    ownerless = made(users.nodes[1])
+    assert "writes the GPUNode of that node only" in said(
+        second.request("POST", GPU_NODES, made(users, users.nodes[0]))
+    )
+    assert said(second.request("POST", f"{GPU_NODES}?dryRun=All", made(users, users.nodes[1]))) == ""
+    ownerless = made(users, users.nodes[1])
     del ownerless["metadata"]["ownerReferences"]
     assert "is owned by its Node" in said(second.request("POST", GPU_NODES, ownerless))
-    foreign = made(users.nodes[1])
+    foreign = made(users, users.nodes[1])
     foreign["metadata"]["ownerReferences"][0]["name"] = users.nodes[0]
     assert "is owned by its Node" in said(second.request("POST", GPU_NODES, foreign))
 
@@ -143,7 +146,7 @@ def test_an_agent_writes_no_spec(users: Users, own: str) -> None:
     assert said(users.agents[0].request("PUT", own, body)).startswith("403")  # its role does not allow it
     users.agents[0].request("PUT", f"{own}/status", body)
     assert "spec" not in users.testbed.api.get(own)
-    with_spec = said(users.agents[1].request("POST", GPU_NODES, made(users.nodes[1], spec=SPEC)))
+    with_spec = said(users.agents[1].request("POST", GPU_NODES, made(users, users.nodes[1], spec=SPEC)))
     assert "written by the nos controller alone" in with_spec
 
 
