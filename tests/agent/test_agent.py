@@ -141,7 +141,7 @@ def test_a_spec_is_followed_and_reported(folder: Path, machine: Machine, api: Ap
 
     async def scene(node: Node) -> None:
         with Nvml() as driver:
-            life = await node.start_here(driver)
+            await node.start_here(driver)
             found = await api.until("follows", is_done(1), "it reports two whole GPUs")
             (owner,) = found["metadata"]["ownerReferences"]
             made_for = await api.get("/api/v1/nodes/follows")
@@ -169,7 +169,6 @@ def test_a_spec_is_followed_and_reported(folder: Path, machine: Machine, api: Ap
             assert set(there(sim, 0)) == set(places("1g.6gb@0"))
             generation = await api.wants("follows", "1g.6gb@0")  # nothing is said of GPU 1: it stays as it is
             await api.until("follows", is_done(generation), "the complaint is gone")
-            assert not life.done()
 
     play(folder, api, "follows", scene)
 
@@ -265,6 +264,41 @@ def test_the_api_server_is_away_for_a_while(folder: Path, machine: Machine, api:
     play(folder, api, "outage", scene)
 
 
+def test_a_kubelet_that_is_away_is_told_of_and_an_idle_agent_asks_nobody(
+    folder: Path, machine: Machine, api: Api
+) -> None:
+    machine("a30-24gb")
+
+    async def scene(node: Node) -> None:
+        with Nvml() as driver:
+            agent = await node.start_here(driver)
+            await api.until("quiet", is_done(1), "it reports")
+            await node.kubelet.stop()
+            agent.publisher.wake()
+            found = await api.until("quiet", lambda s: s["conditions"][0]["status"] == "False", "it misses the kubelet")
+            assert found["status"]["conditions"][0]["reason"] == "KubeletUnreachable"
+            assert not found["status"]["gpus"][0]["ready"]
+            for _ in range(100):  # each is a reason to look, and none to look for ever
+                agent.publisher.wake()
+                await asyncio.sleep(0.01)
+            await node.kubelet.start()
+            await api.until("quiet", is_done(1), "the kubelet is back")
+            asked = 0
+
+            async def count() -> None:
+                nonlocal asked
+                asked += 1
+
+            node.kubelet.before_list = count
+            await asyncio.sleep(0.5)  # the stream came, which is a reason to look
+            asked, before = 0, await api.gpu_node("quiet")
+            await asyncio.sleep(1)
+            assert asked <= 1  # the look now and then
+            assert before == await api.gpu_node("quiet")
+
+    play(folder, api, "quiet", scene)
+
+
 def test_it_is_restarted_while_pods_hold_devices(folder: Path, machine: Machine, api: Api) -> None:
     sim = machine("a30-24gb")
 
@@ -318,8 +352,13 @@ def test_100_agents(folder: Path, machine: Machine, api: Api) -> None:
             driver = stack.enter_context(Nvml())
             began = time.perf_counter()
             nodes = [Node(folder, name, api.testbed.kubeconfig) for name in names]
+
+            async def end() -> None:
+                await asyncio.gather(*(node.__aexit__(None, None, None) for node in nodes))
+
+            stack.push_async_callback(end)
             for index, node in enumerate(nodes):
-                await stack.enter_async_context(node)
+                await node.__aenter__()
                 await node.start_here(Share(driver, index, 1))
             for name in names:
                 await api.until(name, is_done(1), "it reports", 120)
