@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from nos.agent.journal import Journal
 from nos.agent.nvml import Driver, Gpu, Instance, Place, Xid
-from nos.agent.run import Settings, serving
+from nos.agent.run import Agent, Settings, serving
 from nos.kube.access import Access
 from nos.kube.client import Client
 
@@ -97,7 +97,7 @@ class Node:
             if kind is not None and self.log.exists():
                 print(self.log.read_text())
 
-    async def start_here(self, driver: Driver) -> asyncio.Task[None]:
+    async def start_here(self, driver: Driver) -> Agent:
         """The agent in this process, until the node goes."""
         client = await self._open.enter_async_context(Client(Access.load(self.settings.kubeconfig)))
         agent = await self._open.enter_async_context(
@@ -111,7 +111,7 @@ class Node:
             await asyncio.wait({life})
 
         self._open.push_async_callback(end)
-        return life
+        return agent
 
     async def start(self, environment: Mapping[str, str], more: Iterable[str] = ()) -> None:
         """The agent as a process."""

@@ -249,6 +249,28 @@ def test_each_error_of_each_driver_call(folder: Path, machine: Machine) -> None:
     play(folder, sim, scene)
 
 
+def test_looks_at_any_time_do_not_disturb_a_recut_nor_bring_back_what_is_gone(folder: Path, machine: Machine) -> None:
+    sim = machine(MODEL)
+
+    async def scene(rig: Rig) -> None:
+        stop = False
+
+        async def look() -> None:
+            while not stop:
+                await rig.gpus.look_at_all()
+                assert not rig.gpus.unread  # nobody reads a GPU that is half changed
+
+        looking = [asyncio.create_task(look()) for _ in range(3)]
+        for cut in ["1g.6gb@0 1g.6gb@1 2g.12gb@2", None, "4g.24gb@0", "1g.6gb@3", None] * 3:
+            assert await rig.recut(0, cut is not None, places(cut or "")) == ""
+            assert rig.advertised() == rig.usable()
+        stop = True
+        await asyncio.gather(*looking)
+        assert rig.advertised() == rig.usable()
+
+    play(folder, sim, scene)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_sequence(folder: Path, machine: Machine, seed: int) -> None:
     sim, dice = machine(MODEL, MODEL), random.Random(seed)

@@ -24,6 +24,7 @@ from .report import report
 from .wanted import WantedSink
 
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.003, 1.0  # while the kubelet does not know all that we advertise
+_PATIENCE_S = 0.5  # it has a limit on calls, and refuses what is above it
 _AGAIN_S = (0.3, 1.0, 3.0)  # after a Pod came or went: the kubelet takes its time to let go of devices
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ class Publisher:
         self._holders: Holders | None = None  # as the kubelet last told
         self._written: gpunode.Status | None = None
         self._written_to = ""  # the GPUNode's uid
-        self._trouble = ""  # why the kubelet does not answer
+        self._trouble = ""  # why the kubelet does not answer, when that has lasted
+        self._silent_since: float | None = None
         self._again: list[asyncio.TimerHandle] = []
 
     def wake(self, *, again: bool = False) -> None:
@@ -72,7 +74,7 @@ class Publisher:
                     level = logging.INFO if failures < 4 else logging.WARNING
                     _log.log(level, "the status of GPUNode %s was not written: %s", self._node, error)
                     wait = pause(failures)
-            if self._trouble or self._holders is None or not self._advertised() <= self._holders.known:
+            if self._silent_since or self._holders is None or not self._advertised() <= self._holders.known:
                 wait = look if wait is None else min(wait, look)
                 look = min(2 * look, _LONGEST_LOOK_S)
             else:
@@ -80,17 +82,22 @@ class Publisher:
 
     async def _ask_kubelet(self) -> None:
         """While it does not answer, who held what is taken to hold it still."""
-        before, self._trouble = self._trouble, ""
+        now = time.monotonic()
         try:
             self._holders = await self._gpus.holders()
         except KubeletError as error:
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since < _PATIENCE_S:
+                return
+            if not self._trouble:
+                _log.warning("the kubelet does not answer: %s", error)
             self._trouble = str(error)
             if self._holders is not None:
                 self._holders = Holders(frozenset(), self._holders.held)
-        if self._trouble and not before:
-            _log.warning("the kubelet does not answer: %s", self._trouble)
-        elif before and not self._trouble:
-            _log.info("the kubelet answers again")
+        else:
+            if self._trouble:
+                _log.info("the kubelet answers again")
+            self._trouble, self._silent_since = "", None
 
     def _advertised(self) -> set[str]:
         return set().union(*self._gpus.plugins.advertised().values())

@@ -22,24 +22,20 @@ def report(
     before: gpunode.Status | None = None,
 ) -> gpunode.Status:
     """messages: why a GPU is not as wanted, by index. generation: of the spec that all GPUs were brought to, or tried.
-    trouble: why the kubelet does not answer. Conditions keep their times while
-    their statuses do."""
+    trouble: why the kubelet does not answer. before: the report that this one follows; conditions keep their times
+    while their statuses do. A sick instance is no reason to say that its GPU could not be cut: the condition has it."""
     known = [gpus.known[index] for index in sorted(gpus.known)]
-    said = {index: [messages[index]] for index in messages}
-    for gpu in known:
-        said[gpu.index] = [*said.get(gpu.index, ()), *gpus.ills(gpu)]
-    said |= {index: [gpus.unread[index]] for index in gpus.unread.keys() - gpus.known.keys()}
-    text = {index: "; ".join(said[index]) for index in sorted(said) if said[index]}
+    amiss = [f"GPU {index}: {messages[index]}" for index in sorted(messages)]
+    amiss += [f"GPU {gpu.index}: {ill}" for gpu in known for ill in gpus.ills(gpu)]
+    amiss += [gpus.unread[index] for index in sorted(gpus.unread.keys() - gpus.known.keys())]
     return gpunode.Status(
         observed_generation=generation,
         gpu_count=len(known),
         product=", ".join(dict.fromkeys(gpu.product for gpu in known)),
         cut=" ".join(_cut(gpu) for gpu in known)[:1024],
         models=tuple(_model(model) for model in {gpu.product: gpu.model for gpu in known}.values() if model),
-        gpus=tuple(_gpu(gpus, gpu, holders, text.get(gpu.index, "")) for gpu in known),
-        conditions=_conditions(
-            "; ".join(f"GPU {index}: {why}" for index, why in text.items()), trouble, generation, before
-        ),
+        gpus=tuple(_gpu(gpus, gpu, holders, messages.get(gpu.index, "")) for gpu in known),
+        conditions=_conditions("; ".join(amiss), trouble, generation, before),
     )
 
 
