@@ -161,7 +161,7 @@ void Cluster::claim_known_instances(Node& node, PodId id) {
         for (const InstanceSpec& instance : node.spec->gpus[slot].instances) {
             const Held held{slot, instance.placement};
             auto& claims = node.cuts[slot].claims;
-            const auto stranger = std::ranges::find(claims, Claim{held.placement, PodId{}});
+            auto* const stranger = std::ranges::find(claims, Claim{held.placement, PodId{}});
             if (instance.pod == uid(id) && stranger != claims.end() && lacks(node, id, held)) {
                 stranger->pod = id;
                 pod.instances.push_back(held);
