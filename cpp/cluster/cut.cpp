@@ -1,6 +1,8 @@
 #include "cut.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -32,6 +34,7 @@ class FitSearch {
         for (const Cut& cut : cuts) {
             states_.push_back(cut.closed ? closed : cut.state);
         }
+        first_states_ = states_;
         for (const ProfileRequest& request : requests) {
             for (std::int64_t i = 0; i < request.count && wanted_.size() <= most_wanted(); ++i) {
                 wanted_.push_back(&request);
@@ -44,14 +47,15 @@ class FitSearch {
         }
     }
 
-    bool run() { return wanted_.size() <= most_wanted() && place(0); }
+    bool run() {
+        return wanted_.size() <= most_wanted() && (take_cheapest() || (wanted_.size() > 1 && spread()));
+    }
 
     Fit fit;
 
   private:
     static constexpr mig::StateId closed = ~mig::StateId{0};
-    // GPUs of one model are alike: what matters is how many are in which state.
-    using Likeness = std::vector<std::pair<const mig::States*, mig::StateId>>;
+    using Counts = std::vector<std::int32_t>;  // by kind, see kinds_
 
     // No GPU holds more instances than it has units.
     [[nodiscard]] std::size_t most_wanted() const {
@@ -72,41 +76,134 @@ class FitSearch {
         return size;
     }
 
-    bool place(std::size_t index) {
-        if (index == wanted_.size()) {
-            return true;
-        }
-        std::vector<Option> open = options(*wanted_[index]);
-        const auto by_cost = [](const Option& option) { return std::tuple{option.cost, option.held}; };
-        if (index + 1 == wanted_.size()) {
-            const auto cheapest = std::ranges::min_element(open, {}, by_cost);
-            if (cheapest != open.end()) {
-                take(*cheapest);
+    // One after another, each where it is cheapest then: nearly always that is enough.
+    bool take_cheapest() {
+        for (const ProfileRequest* const request : wanted_) {
+            const std::vector<Option> open = options(*request);
+            const auto cheapest = std::ranges::min_element(
+                open, {}, [](const Option& option) { return std::tuple{option.cost, option.held}; });
+            if (cheapest == open.end()) {
+                return false;
             }
-            return cheapest != open.end();
+            take(*cheapest);
         }
-        if (stuck_ && (too_little_room(index) || hopeless_.contains({index, likeness()}))) {
+        return true;
+    }
+
+    // Exact, whatever it costs: GPU after GPU, all that could lie on those so far, as counts of each kind.
+    bool spread() {
+        for (const Held& held : fit.instances) {
+            states_[held.gpu] = first_states_[held.gpu];
+        }
+        fit = {};
+        for (const ProfileRequest* const request : wanted_) {
+            if (kinds_.empty() || kinds_.back() != request) {
+                kinds_.push_back(request);
+                all_.push_back(0);
+            }
+            ++all_.back();
+        }
+        std::vector<std::map<Counts, Counts>> layers{{{Counts(kinds_.size()), {}}}};  // and what came before
+        for (std::size_t gpu = 0; gpu < states_.size(); ++gpu) {
+            std::set<Counts> here{Counts(kinds_.size())};
+            if (states_[gpu] != closed) {
+                std::set<std::tuple<mig::StateId, std::size_t, Counts>> seen;
+                list_counts(gpu, states_[gpu], 0, Counts(kinds_.size()), seen);
+                for (const auto& [state, kind, counts] : seen) {
+                    here.insert(counts);
+                }
+                keep_maximal(here);
+            }
+            std::map<Counts, Counts> next;
+            std::set<Counts> reached;
+            for (const auto& [before, unused] : layers.back()) {
+                for (const Counts& more : here) {
+                    Counts sum = before;
+                    for (std::size_t kind = 0; kind < sum.size(); ++kind) {
+                        sum[kind] = std::min(all_[kind], sum[kind] + more[kind]);
+                    }
+                    reached.insert(sum);
+                    next.try_emplace(std::move(sum), before);
+                }
+            }
+            keep_maximal(reached);
+            std::erase_if(next, [&](const auto& entry) { return !reached.contains(entry.first); });
+            layers.push_back(std::move(next));
+        }
+        if (!layers.back().contains(all_)) {
             return false;
         }
-        std::ranges::sort(open, {}, by_cost);
-        std::set<std::tuple<const mig::States*, mig::StateId, mig::StateId>> tried;
-        for (const Option& option : open) {
-            const mig::StateId before = states_[option.held.gpu];
-            if (stuck_ &&
-                !tried.emplace(node_.gpus[option.held.gpu].model.get(), before, option.after).second) {
+        Counts sum = all_;
+        for (std::size_t gpu = states_.size(); gpu-- > 0;) {
+            const Counts& before = layers[gpu + 1].at(sum);
+            Counts wanted = sum;
+            for (std::size_t kind = 0; kind < wanted.size(); ++kind) {
+                wanted[kind] -= before[kind];
+            }
+            if (!fill(static_cast<std::uint16_t>(gpu), wanted)) {
+                return false;
+            }
+            sum = before;
+        }
+        return true;
+    }
+
+    [[nodiscard]] std::span<const mig::Placement> placements_of(std::size_t gpu, std::size_t kind) const {
+        const mig::States& model = *node_.gpus[gpu].model;
+        const auto profile = find_profile(model, *kinds_[kind]);
+        return profile ? model.placements(*profile) : std::span<const mig::Placement>{};
+    }
+
+    // All counts that fit on the GPU, each set of placements kind by kind.
+    void list_counts(std::size_t gpu, mig::StateId state, std::size_t first, const Counts& counts,
+                     std::set<std::tuple<mig::StateId, std::size_t, Counts>>& seen) const {
+        if (!seen.emplace(state, first, counts).second) {
+            return;
+        }
+        for (std::size_t kind = first; kind < kinds_.size(); ++kind) {
+            if (counts[kind] == all_[kind]) {
                 continue;
             }
-            take(option);
-            if (place(index + 1)) {
-                return true;
+            Counts more = counts;
+            ++more[kind];
+            for (const mig::Placement placement : placements_of(gpu, kind)) {
+                if (const auto after = node_.gpus[gpu].model->next(state, placement)) {
+                    list_counts(gpu, *after, kind, more, seen);
+                }
             }
-            stuck_ = true;
-            tried.emplace(node_.gpus[option.held.gpu].model.get(), before, option.after);
-            fit.cost -= option.cost;
-            fit.instances.pop_back();
-            states_[option.held.gpu] = before;
         }
-        hopeless_.emplace(index, likeness());
+    }
+
+    static void keep_maximal(std::set<Counts>& all) {
+        std::erase_if(all, [&](const Counts& one) {
+            return std::ranges::any_of(all, [&](const Counts& other) {
+                return one != other && std::ranges::equal(one, other, std::less_equal{});
+            });
+        });
+    }
+
+    bool fill(std::uint16_t gpu, Counts& wanted) {
+        const auto kind = std::ranges::find_if(wanted, [](std::int32_t count) { return count > 0; });
+        if (kind == wanted.end()) {
+            return true;
+        }
+        --*kind;
+        for (const mig::Placement placement :
+             placements_of(gpu, static_cast<std::size_t>(kind - wanted.begin()))) {
+            const mig::StateId before = states_[gpu];
+            if (const auto after = node_.gpus[gpu].model->next(before, placement)) {
+                const Held held{gpu, placement};
+                const std::int64_t cost = cost_of_(held, before, *after);
+                take({held, *after, cost});
+                if (fill(gpu, wanted)) {
+                    return true;
+                }
+                states_[gpu] = before;
+                fit.cost -= cost;
+                fit.instances.pop_back();
+            }
+        }
+        ++*kind;
         return false;
     }
 
@@ -114,42 +211,6 @@ class FitSearch {
         states_[option.held.gpu] = option.after;
         fit.instances.push_back(option.held);
         fit.cost += option.cost;
-    }
-
-    [[nodiscard]] Likeness likeness() const {
-        Likeness likeness;
-        for (std::size_t gpu = 0; gpu < states_.size(); ++gpu) {
-            if (states_[gpu] != closed) {
-                likeness.emplace_back(node_.gpus[gpu].model.get(), states_[gpu]);
-            }
-        }
-        std::ranges::sort(likeness);
-        return likeness;
-    }
-
-    // Of one of the profiles that are still wanted, if no other came.
-    [[nodiscard]] bool too_little_room(std::size_t index) const {
-        while (index < wanted_.size()) {
-            const ProfileRequest* const request = wanted_[index];
-            std::int64_t room = 0;
-            for (std::size_t gpu = 0; gpu < states_.size(); ++gpu) {
-                if (states_[gpu] != closed) {
-                    const mig::States& model = *node_.gpus[gpu].model;
-                    if (const auto profile = find_profile(model, *request)) {
-                        room += model.room(states_[gpu], *profile);
-                    }
-                }
-            }
-            std::size_t end = index;
-            while (end < wanted_.size() && wanted_[end] == request) {
-                ++end;
-            }
-            if (std::cmp_less(room, end - index)) {
-                return true;
-            }
-            index = end;
-        }
-        return false;
     }
 
     [[nodiscard]] std::vector<Option> options(const ProfileRequest& request) const {
@@ -186,8 +247,9 @@ class FitSearch {
     const CostOf& cost_of_;
     std::vector<mig::StateId> states_;
     std::vector<const ProfileRequest*> wanted_;
-    bool stuck_ = false;  // the cheapest options in turn did not do, so that it is worth looking ahead
-    std::set<std::pair<std::size_t, Likeness>> hopeless_;
+    std::vector<mig::StateId> first_states_;
+    std::vector<const ProfileRequest*> kinds_;  // of spread: what is wanted, each once, and how many
+    Counts all_;
 };
 
 }  // namespace

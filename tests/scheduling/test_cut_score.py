@@ -94,3 +94,12 @@ def test_units_beside_instances_that_no_typical_profile_takes_are_lost():
     assert Scheduler(cluster).fragmentation_ratio() == pytest.approx(0, abs=0.01)
     cluster.upsert_pod("a", PodSpec({"nvidia.com/mig-1g.5gb": 1}), node="n0")
     assert Scheduler(cluster).fragmentation_ratio() == pytest.approx(875 / 1875, abs=0.01)
+
+
+@pytest.mark.parametrize(("double", "single", "fits"), [(28, 1, False), (27, 2, True), (27, 3, False)])
+def test_many_slices_on_one_node_are_counted_out_not_tried_out(double, single, fits):
+    """7g takes one of 8 GPUs; seven hold four 1g.10gb each, or three of them and two 1g.5gb in the place of one."""
+    cluster = cluster_of([gpu()] * 8)
+    wanted = {"7g.40gb": 1, "1g.10gb": double, "1g.5gb": single}
+    spec = PodSpec({f"nvidia.com/mig-{name}": count for name, count in wanted.items()})
+    assert Scheduler(cluster).feasible(spec) == (["n0"] if fits else [])
