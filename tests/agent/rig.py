@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nos.agent.driver import Place
 from nos.agent.gpus import WHOLE, Gpus, resource_of
 from nos.agent.journal import Journal
 from nos.agent.kubelet import DevicePlugins, PodResources
-from nos.agent.nvml import Nvml, Place
+from nos.agent.nvml import Nvml
 from nos.agent.recut import RecutError, recut
 from nos.kube.gpunode import WantedGpu, WantedInstance
 from nos.testbed.nvml_sim import NvmlSim

@@ -15,11 +15,11 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from nos.agent.driver import Place
 from nos.agent.gpus import WHOLE, resource_of
-from nos.agent.nvml import Place
 from nos.agent.recut import WHOLE_GPU
 from nos.mig import find
-from nos.testbed.nvml_sim import ANY_FUNCTION, NvmlSim
+from nos.testbed.nvml_sim import ANY_FUNCTION, FOREVER, NvmlSim
 from tests.mig.cuts import facts
 
 from .conftest import Machine
@@ -249,6 +249,24 @@ def test_each_error_of_each_driver_call(folder: Path, machine: Machine) -> None:
     play(folder, sim, scene)
 
 
+def test_a_lost_gpu_takes_its_instances_with_it_and_they_are_told_of(folder: Path, machine: Machine) -> None:
+    sim = machine("h100-80gb", "h100-80gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.10gb@0")) == ""
+        await rig.told()
+        (device,) = there(sim, 0).values()
+        sim.lose(0)
+        await rig.gpus.look_at_all()
+        await eventually(lambda: rig.kubelet.lists["nvidia.com/mig-1g.10gb"] == {device: "Unhealthy"}, "it is sick")
+        assert rig.advertised() == {sim.gpus[1].uuid: WHOLE}
+        assert rig.kubelet.lists[WHOLE] == {sim.gpus[1].uuid: "Healthy"}  # nor is it taken for a whole one
+        assert await rig.recut(0, False) == "the GPU is lost"
+        assert await rig.recut(1, True) == ""
+
+    play(folder, sim, scene)
+
+
 def test_looks_at_any_time_do_not_disturb_a_recut_nor_bring_back_what_is_gone(folder: Path, machine: Machine) -> None:
     sim = machine(MODEL)
 
@@ -260,6 +278,7 @@ def test_looks_at_any_time_do_not_disturb_a_recut_nor_bring_back_what_is_gone(fo
                 await rig.gpus.look_at_all()
                 assert not rig.gpus.unread  # nobody reads a GPU that is half changed
 
+        sim.fault("nvmlGpuInstanceGetInfo", delay_ms=2, count=FOREVER)  # time for others between two calls of a read
         looking = [asyncio.create_task(look()) for _ in range(3)]
         for cut in ["1g.6gb@0 1g.6gb@1 2g.12gb@2", None, "4g.24gb@0", "1g.6gb@3", None] * 3:
             assert await rig.recut(0, cut is not None, places(cut or "")) == ""

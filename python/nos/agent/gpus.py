@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from .driver import Driver, DriverError, Gpu, Instance, Xid
 from .kubelet import Device, DevicePlugins, Holder, PodResources
-from .nvml import Driver, DriverError, Gpu, Instance, Xid
 
 _log = logging.getLogger(__name__)
 _THREADS = (

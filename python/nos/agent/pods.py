@@ -17,7 +17,7 @@ from nos.kube.decode import gpus, instances
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import Pod
 
-from .nvml import Place
+from .driver import Place
 from .recut import WHOLE_GPU
 
 PODS = "/api/v1/pods"

@@ -21,10 +21,10 @@ from typing import Protocol
 
 from nos.kube.gpunode import WantedGpu
 
+from .driver import DriverError, Gpu, Instance, Place
 from .gpus import Gpus
 from .journal import Journal
 from .kubelet import KubeletError, withdraw
-from .nvml import DriverError, Gpu, Instance, Place
 
 WHOLE_GPU = Place("", 0)
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from nos.kube import gpunode
 
+from .driver import Gpu, Instance, Model
 from .gpus import Gpus, Holders
-from .nvml import Gpu, Instance, Model
 
 
 def report(

@@ -26,10 +26,11 @@ from nos.kube.pod import Pod, decode_pod
 from nos.kube.watch import Watch
 from nos.observe import health
 
+from .driver import Driver, DriverError
 from .gpus import Gpus
 from .journal import Journal, alone
 from .kubelet import DevicePlugins, Hand, PodResources
-from .nvml import Driver, DriverError, Nvml
+from .nvml import Nvml
 from .pods import PODS, Pods
 from .publish import Publisher
 from .recut import WHOLE_GPU, RecutError, recut
