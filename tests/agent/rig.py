@@ -15,7 +15,7 @@ from nos.agent.gpus import WHOLE, Gpus, resource_of
 from nos.agent.journal import Journal
 from nos.agent.kubelet import DevicePlugins, PodResources
 from nos.agent.nvml import Nvml
-from nos.agent.recut import RecutError, recut
+from nos.agent.recut import RecutError, UnknownPodsError, recut
 from nos.kube.gpunode import WantedGpu, WantedInstance
 from nos.testbed.nvml_sim import NvmlSim
 
@@ -43,12 +43,15 @@ class Decisions:
         self.heard: dict[tuple[int, Place], str] = {}
         self.written: dict[tuple[int, Place], str] = {}
         self.asked = 0
+        self.silent = False
 
     def planned_for(self, gpu: int, place: Place) -> str | None:
         return self.heard.get((gpu, place))
 
     async def bound(self) -> Mapping[tuple[int, Place], str]:
         self.asked += 1
+        if self.silent:
+            raise UnknownPodsError("nobody says who is bound")
         return dict(self.written)
 
 

@@ -17,13 +17,17 @@ import pytest
 
 from nos.agent.driver import Place
 from nos.agent.gpus import WHOLE, resource_of
-from nos.agent.recut import WHOLE_GPU
+from nos.agent.pods import Pods
+from nos.agent.recut import WHOLE_GPU, UnknownPodsError
+from nos.kube.access import Access
+from nos.kube.client import Client
 from nos.mig import find
 from nos.testbed.nvml_sim import ANY_FUNCTION, FOREVER, NvmlSim
 from tests.mig.cuts import facts
 
 from .conftest import Machine
 from .fake_kubelet import eventually
+from .node import write_kubeconfig
 from .rig import Rig, places, there
 
 MODEL = "a30-24gb"  # 4 units, so that sequences of recuts come back to the same cuts
@@ -163,6 +167,39 @@ def test_a_pod_that_was_bound_keeps_its_device_though_neither_watch_nor_kubelet_
     play(folder, sim, scene)
 
 
+def test_nothing_is_destroyed_while_nobody_says_who_is_bound(folder: Path, machine: Machine) -> None:
+    sim = machine("a100-40gb", "a100-40gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.5gb@0 1g.5gb@1")) == ""
+        await rig.told()
+        before = there(sim, 0)
+        rig.decisions.silent = True
+        said = "1g.5gb@{} is kept: nobody says who is bound"
+        assert await rig.recut(0, True, places("3g.20gb@4")) == f"{said.format(0)}; {said.format(1)}"
+        assert there(sim, 0).items() > before.items()
+        assert await rig.recut(1, True) == "GPU 1 is kept: nobody says who is bound"
+        assert rig.advertised() == rig.usable()
+        rig.decisions.silent = False
+        assert await rig.recut(0, True, places("3g.20gb@4")) == ""
+
+    play(folder, sim, scene)
+
+
+def test_an_api_server_that_has_spoken_and_does_not_now_is_asked_again(folder: Path) -> None:
+    async def scene() -> None:
+        config = write_kubeconfig(folder / "kubeconfig", "http://127.0.0.1:1")
+        async with Client(Access.load(str(config))) as client:
+            pods = Pods(client, "node", lambda: None)
+            assert await pods.bound() == {}  # it has been away since we started
+            pods.restart()
+            pods.synced()
+            with pytest.raises(UnknownPodsError, match="does not say who is bound: Client"):
+                await pods.bound()
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
 def test_a_pod_that_comes_when_all_is_decided_is_refused(folder: Path, machine: Machine) -> None:
     """The kubelet had chosen the device, and asks for it as late as can be: it never starts on a device that goes."""
     sim = machine("a100-40gb")
@@ -245,6 +282,27 @@ def test_each_error_of_each_driver_call(folder: Path, machine: Machine) -> None:
                 break
             skip += 1
         assert skip > 100
+
+    play(folder, sim, scene)
+
+
+def test_what_could_not_be_destroyed_is_handed_out_again(folder: Path, machine: Machine) -> None:
+    sim = machine("a100-40gb", "a100-40gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.5gb@0 1g.5gb@1")) == ""
+        await rig.told()
+        before = there(sim, 0)
+        sim.start_process(0, 77, 10, gpu_instance=sim.instances(0)[0].id)  # a process that the kubelet knows nothing of
+        sim.start_process(1, 78, 10)
+        assert await rig.recut(0, True) == "GPU 0: destroying 1g.5gb@0: In use by another client"
+        assert await rig.recut(1, True) == "GPU 1: switching MIG mode on: In use by another client"
+        (kept,) = there(sim, 0).values()
+        assert kept == before[Place("1g.5gb", 0)]
+        await rig.told()
+        assert rig.advertised() == rig.usable() == {kept: "nvidia.com/mig-1g.5gb", sim.gpus[1].uuid: WHOLE}
+        assert await rig.kubelet.admit("runs", "nvidia.com/mig-1g.5gb", kept)
+        assert await rig.kubelet.admit("whole", WHOLE, sim.gpus[1].uuid)
 
     play(folder, sim, scene)
 
