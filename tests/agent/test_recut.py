@@ -108,11 +108,13 @@ def test_a_pod_keeps_what_it_holds_and_the_rest_is_cut_around_it(folder: Path, m
         assert there(sim, 0)[Place("1g.5gb", 1)] == held
         assert set(there(sim, 0)) == set(places("1g.5gb@1 3g.20gb@4"))
         assert held in rig.advertised()
-        await eventually(lambda: set(rig.kubelet.lists["nvidia.com/mig-1g.5gb"]) == {held}, "the other one is gone")
+        await eventually(
+            lambda: set(rig.kubelet.lists.get("nvidia.com/mig-1g.5gb", ())) == {held}, "the other one is gone"
+        )
         heard = rig.kubelet.heard_of["nvidia.com/mig-1g.5gb"]
         assert await rig.recut(0, True, places("4g.20gb@0 3g.20gb@4")) == said
         assert await rig.recut(0, False) == said
-        await eventually(lambda: rig.kubelet.lists["nvidia.com/mig-3g.20gb"] == {}, "the free one is gone")
+        await eventually(lambda: rig.kubelet.lists.get("nvidia.com/mig-3g.20gb") == {}, "the free one is gone")
         assert rig.kubelet.heard_of["nvidia.com/mig-1g.5gb"] == heard  # what a Pod has is not withdrawn time and again
         del rig.kubelet.held[held]
         assert await rig.recut(0, True, places("4g.20gb@0 3g.20gb@4")) == ""
@@ -316,7 +318,7 @@ def test_a_lost_gpu_takes_its_instances_with_it_and_they_are_told_of(folder: Pat
         (device,) = there(sim, 0).values()
         sim.lose(0)
         await rig.gpus.look_at_all()
-        await eventually(lambda: rig.kubelet.lists["nvidia.com/mig-1g.10gb"] == {device: "Unhealthy"}, "it is sick")
+        await eventually(lambda: rig.kubelet.lists.get("nvidia.com/mig-1g.10gb") == {device: "Unhealthy"}, "it is sick")
         assert rig.advertised() == {sim.gpus[1].uuid: WHOLE}
         assert rig.kubelet.lists[WHOLE] == {sim.gpus[1].uuid: "Healthy"}  # nor is it taken for a whole one
         assert await rig.recut(0, False) == "the GPU is lost"
