@@ -243,7 +243,8 @@ def test_a_kubelet_that_does_not_answer_keeps_everything(
         assert there(sim, 0).items() >= before.items()
         await rig.kubelet.start()
         await rig.told()
-        await rig.comes_to(0, True, places("2g.10gb@0 2g.10gb@2"))
+        await rig.heard()
+        assert await rig.recut(0, True, places("2g.10gb@0 2g.10gb@2")) == ""
         assert rig.advertised() == rig.usable()
 
     play(folder, sim, scene)
@@ -369,7 +370,13 @@ def test_any_sequence(folder: Path, machine: Machine, seed: int) -> None:
         kubelet, decisions, pods = rig.kubelet, rig.decisions, 0
         for step in range(60):
             case = f"seed {seed}, step {step}"
-            # Pods come, are bound, and go.
+            # Pods come, are bound, and go, and so does the kubelet.
+            kubelet.refuse = dice.choice((0, 0, 1))
+            if dice.random() < 0.05:
+                await kubelet.stop()
+                await rig.recut(0, True, some_cut() | set(there(sim, 0)))
+                await kubelet.start()
+                await rig.heard()
             await rig.told()
             for device in [device for device in kubelet.held if dice.random() < 0.4]:
                 del kubelet.held[device]
