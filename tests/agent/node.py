@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nos.agent.driver import Driver, Gpu, Instance, Place, Xid
 from nos.agent.journal import Journal
-from nos.agent.nvml import Driver, Gpu, Instance, Place, Xid
 from nos.agent.run import Agent, Settings, serving
 from nos.kube.access import Access
 from nos.kube.client import Client

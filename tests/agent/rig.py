@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nos.agent.driver import Place
 from nos.agent.gpus import WHOLE, Gpus, resource_of
 from nos.agent.journal import Journal
-from nos.agent.kubelet import DevicePlugins, PodResources
-from nos.agent.nvml import Nvml, Place
-from nos.agent.recut import RecutError, recut
+from nos.agent.kubelet import DevicePlugins, KubeletError, PodResources
+from nos.agent.nvml import Nvml
+from nos.agent.recut import RecutError, UnknownPodsError, recut
 from nos.kube.gpunode import WantedGpu, WantedInstance
 from nos.testbed.nvml_sim import NvmlSim
 
@@ -42,12 +43,15 @@ class Decisions:
         self.heard: dict[tuple[int, Place], str] = {}
         self.written: dict[tuple[int, Place], str] = {}
         self.asked = 0
+        self.silent = False
 
     def planned_for(self, gpu: int, place: Place) -> str | None:
         return self.heard.get((gpu, place))
 
     async def bound(self) -> Mapping[tuple[int, Place], str]:
         self.asked += 1
+        if self.silent:
+            raise UnknownPodsError("nobody says who is bound")
         return dict(self.written)
 
 
@@ -86,14 +90,6 @@ class Rig:
             return str(error) or "it does not say why"
         return ""
 
-    async def comes_to(self, index: int, mig: bool, wanted: Iterable[Place] = ()) -> None:
-        """Recut until it is as wanted: a channel to a kubelet that was away connects in its own time."""
-        wanted = tuple(wanted)
-        deadline = time.monotonic() + 10
-        while said := await self.recut(index, mig, wanted):
-            assert time.monotonic() < deadline, said
-            await asyncio.sleep(0.02)
-
     def usable(self) -> dict[str, str]:
         """What the simulated machine has that a Pod can use: device to resource."""
         found = {}
@@ -109,6 +105,17 @@ class Rig:
     def advertised(self) -> dict[str, str]:
         """What the kubelet may hand out: device to resource."""
         return {device: resource for resource, devices in self.plugins.advertised().items() for device in devices}
+
+    async def heard(self) -> None:
+        """Wait until a kubelet that was away answers: the channel to it connects in its own time."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                await self.gpus.holders()
+                return
+            except KubeletError as error:
+                assert time.monotonic() < deadline, error  # noqa: PT017
+                await asyncio.sleep(0.02)
 
     async def told(self) -> None:
         """Wait until the kubelet knows what is advertised."""

@@ -250,7 +250,9 @@ def test_the_api_server_is_away_for_a_while(folder: Path, machine: Machine, api:
                 await node.kubelet.start()
                 await eventually(lambda: node.kubelet.knows(second), "a new kubelet is served")
                 sim.xid(1, 79)
-                await eventually(lambda: node.kubelet.lists[WHOLE] == {sim.gpus[1].uuid: "Unhealthy"}, "a GPU is sick")
+                await eventually(
+                    lambda: node.kubelet.lists.get(WHOLE) == {sim.gpus[1].uuid: "Unhealthy"}, "a GPU is sick"
+                )
             finally:
                 await asyncio.to_thread(api.testbed.start_apiserver)
             found = await api.until("outage", lambda s: s["gpus"][1].get("unhealthy"), "the report catches up", 60)
@@ -337,6 +339,22 @@ def test_a_node_without_gpus_reports_that(folder: Path, machine: Machine, api: A
             assert found["status"]["gpuCount"] == 0
 
     play(folder, api, "empty", scene)
+
+
+def test_a_driver_that_says_nothing_is_no_node_without_gpus(folder: Path, machine: Machine, api: Api) -> None:
+    sim = machine("a30-24gb", "a30-24gb")
+    sim.permit(False)
+
+    async def scene(node: Node) -> None:
+        with Nvml() as driver:
+            await node.start_here(driver)
+            found = await api.until("silent", lambda s: s["conditions"][0]["status"] == "False", "it reports")
+            assert found["status"]["gpuCount"] == 2
+            assert found["status"]["conditions"][0]["reason"] == "DriverSilent"
+            sim.permit(True)
+            await api.until("silent", is_done(1), "the driver speaks", 60)
+
+    play(folder, api, "silent", scene)
 
 
 def test_100_agents(folder: Path, machine: Machine, api: Api) -> None:

@@ -87,6 +87,8 @@ def test_the_journal_says_what_was_begun_and_does_not_grow_for_ever(tmp_path: Pa
     journal.write_spec(SPEC)
     with journal.step("first"):
         assert Journal(tmp_path).interrupted == ["first"]
+        journal.write_spec(SPEC)  # a spec that comes in between
+        assert Journal(tmp_path).interrupted == ["first"]
     journal = Journal(tmp_path)
     with pytest.raises(ValueError, match="because"), journal.step("second"):
         raise ValueError("because")

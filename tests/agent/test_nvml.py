@@ -8,18 +8,8 @@ from contextlib import contextmanager
 import pynvml
 import pytest
 
-from nos.agent.nvml import (
-    GPU_IS_LOST,
-    IN_USE,
-    INSUFFICIENT_RESOURCES,
-    RESET_REQUIRED,
-    DriverError,
-    Gpu,
-    Instance,
-    Nvml,
-    Place,
-    Xid,
-)
+from nos.agent.driver import DriverError, Gpu, Instance, Place, Xid
+from nos.agent.nvml import GPU_IS_LOST, IN_USE, INSUFFICIENT_RESOURCES, RESET_REQUIRED, Nvml
 from nos.mig import find, models
 from nos.testbed.nvml_sim import FOREVER, NvmlSim
 

@@ -145,7 +145,7 @@ def test_an_error_of_an_instance(folder: Path, machine: Machine, harmless: bool)
         for _ in range(50):  # until it listens to the driver
             sim.xid(0, 31 if harmless else 48, gpu_instance=first.id)
             await asyncio.sleep(0.02)
-            if "Unhealthy" in node.kubelet.lists[SMALL].values():
+            if "Unhealthy" in node.kubelet.lists.get(SMALL, {}).values():
                 break
         health = {first.devices[0]: "Healthy" if harmless else "Unhealthy", second.devices[0]: "Healthy"}
         assert node.kubelet.lists[SMALL] == health

@@ -15,15 +15,19 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from nos.agent.driver import Place
 from nos.agent.gpus import WHOLE, resource_of
-from nos.agent.nvml import Place
-from nos.agent.recut import WHOLE_GPU
+from nos.agent.pods import Pods
+from nos.agent.recut import WHOLE_GPU, UnknownPodsError
+from nos.kube.access import Access
+from nos.kube.client import Client
 from nos.mig import find
-from nos.testbed.nvml_sim import ANY_FUNCTION, NvmlSim
+from nos.testbed.nvml_sim import ANY_FUNCTION, FOREVER, NvmlSim
 from tests.mig.cuts import facts
 
 from .conftest import Machine
 from .fake_kubelet import eventually
+from .node import write_kubeconfig
 from .rig import Rig, places, there
 
 MODEL = "a30-24gb"  # 4 units, so that sequences of recuts come back to the same cuts
@@ -104,11 +108,13 @@ def test_a_pod_keeps_what_it_holds_and_the_rest_is_cut_around_it(folder: Path, m
         assert there(sim, 0)[Place("1g.5gb", 1)] == held
         assert set(there(sim, 0)) == set(places("1g.5gb@1 3g.20gb@4"))
         assert held in rig.advertised()
-        await eventually(lambda: set(rig.kubelet.lists["nvidia.com/mig-1g.5gb"]) == {held}, "the other one is gone")
+        await eventually(
+            lambda: set(rig.kubelet.lists.get("nvidia.com/mig-1g.5gb", ())) == {held}, "the other one is gone"
+        )
         heard = rig.kubelet.heard_of["nvidia.com/mig-1g.5gb"]
         assert await rig.recut(0, True, places("4g.20gb@0 3g.20gb@4")) == said
         assert await rig.recut(0, False) == said
-        await eventually(lambda: rig.kubelet.lists["nvidia.com/mig-3g.20gb"] == {}, "the free one is gone")
+        await eventually(lambda: rig.kubelet.lists.get("nvidia.com/mig-3g.20gb") == {}, "the free one is gone")
         assert rig.kubelet.heard_of["nvidia.com/mig-1g.5gb"] == heard  # what a Pod has is not withdrawn time and again
         del rig.kubelet.held[held]
         assert await rig.recut(0, True, places("4g.20gb@0 3g.20gb@4")) == ""
@@ -163,6 +169,39 @@ def test_a_pod_that_was_bound_keeps_its_device_though_neither_watch_nor_kubelet_
     play(folder, sim, scene)
 
 
+def test_nothing_is_destroyed_while_nobody_says_who_is_bound(folder: Path, machine: Machine) -> None:
+    sim = machine("a100-40gb", "a100-40gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.5gb@0 1g.5gb@1")) == ""
+        await rig.told()
+        before = there(sim, 0)
+        rig.decisions.silent = True
+        said = "1g.5gb@{} is kept: nobody says who is bound"
+        assert await rig.recut(0, True, places("3g.20gb@4")) == f"{said.format(0)}; {said.format(1)}"
+        assert there(sim, 0).items() > before.items()
+        assert await rig.recut(1, True) == "GPU 1 is kept: nobody says who is bound"
+        assert rig.advertised() == rig.usable()
+        rig.decisions.silent = False
+        assert await rig.recut(0, True, places("3g.20gb@4")) == ""
+
+    play(folder, sim, scene)
+
+
+def test_an_api_server_that_has_spoken_and_does_not_now_is_asked_again(folder: Path) -> None:
+    async def scene() -> None:
+        config = write_kubeconfig(folder / "kubeconfig", "http://127.0.0.1:1")
+        async with Client(Access.load(str(config))) as client:
+            pods = Pods(client, "node", lambda: None)
+            assert await pods.bound() == {}  # it has been away since we started
+            pods.restart()
+            pods.synced()
+            with pytest.raises(UnknownPodsError, match="does not say who is bound: Client"):
+                await pods.bound()
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
 def test_a_pod_that_comes_when_all_is_decided_is_refused(folder: Path, machine: Machine) -> None:
     """The kubelet had chosen the device, and asks for it as late as can be: it never starts on a device that goes."""
     sim = machine("a100-40gb")
@@ -204,7 +243,8 @@ def test_a_kubelet_that_does_not_answer_keeps_everything(
         assert there(sim, 0).items() >= before.items()
         await rig.kubelet.start()
         await rig.told()
-        await rig.comes_to(0, True, places("2g.10gb@0 2g.10gb@2"))
+        await rig.heard()
+        assert await rig.recut(0, True, places("2g.10gb@0 2g.10gb@2")) == ""
         assert rig.advertised() == rig.usable()
 
     play(folder, sim, scene)
@@ -249,6 +289,45 @@ def test_each_error_of_each_driver_call(folder: Path, machine: Machine) -> None:
     play(folder, sim, scene)
 
 
+def test_what_could_not_be_destroyed_is_handed_out_again(folder: Path, machine: Machine) -> None:
+    sim = machine("a100-40gb", "a100-40gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.5gb@0 1g.5gb@1")) == ""
+        await rig.told()
+        before = there(sim, 0)
+        sim.start_process(0, 77, 10, gpu_instance=sim.instances(0)[0].id)  # a process that the kubelet knows nothing of
+        sim.start_process(1, 78, 10)
+        assert await rig.recut(0, True) == "GPU 0: destroying 1g.5gb@0: In use by another client"
+        assert await rig.recut(1, True) == "GPU 1: switching MIG mode on: In use by another client"
+        (kept,) = there(sim, 0).values()
+        assert kept == before[Place("1g.5gb", 0)]
+        await rig.told()
+        assert rig.advertised() == rig.usable() == {kept: "nvidia.com/mig-1g.5gb", sim.gpus[1].uuid: WHOLE}
+        assert await rig.kubelet.admit("runs", "nvidia.com/mig-1g.5gb", kept)
+        assert await rig.kubelet.admit("whole", WHOLE, sim.gpus[1].uuid)
+
+    play(folder, sim, scene)
+
+
+def test_a_lost_gpu_takes_its_instances_with_it_and_they_are_told_of(folder: Path, machine: Machine) -> None:
+    sim = machine("h100-80gb", "h100-80gb")
+
+    async def scene(rig: Rig) -> None:
+        assert await rig.recut(0, True, places("1g.10gb@0")) == ""
+        await rig.told()
+        (device,) = there(sim, 0).values()
+        sim.lose(0)
+        await rig.gpus.look_at_all()
+        await eventually(lambda: rig.kubelet.lists.get("nvidia.com/mig-1g.10gb") == {device: "Unhealthy"}, "it is sick")
+        assert rig.advertised() == {sim.gpus[1].uuid: WHOLE}
+        assert rig.kubelet.lists[WHOLE] == {sim.gpus[1].uuid: "Healthy"}  # nor is it taken for a whole one
+        assert await rig.recut(0, False) == "the GPU is lost"
+        assert await rig.recut(1, True) == ""
+
+    play(folder, sim, scene)
+
+
 def test_looks_at_any_time_do_not_disturb_a_recut_nor_bring_back_what_is_gone(folder: Path, machine: Machine) -> None:
     sim = machine(MODEL)
 
@@ -260,6 +339,7 @@ def test_looks_at_any_time_do_not_disturb_a_recut_nor_bring_back_what_is_gone(fo
                 await rig.gpus.look_at_all()
                 assert not rig.gpus.unread  # nobody reads a GPU that is half changed
 
+        sim.fault("nvmlGpuInstanceGetInfo", delay_ms=2, count=FOREVER)  # time for others between two calls of a read
         looking = [asyncio.create_task(look()) for _ in range(3)]
         for cut in ["1g.6gb@0 1g.6gb@1 2g.12gb@2", None, "4g.24gb@0", "1g.6gb@3", None] * 3:
             assert await rig.recut(0, cut is not None, places(cut or "")) == ""
@@ -290,7 +370,13 @@ def test_any_sequence(folder: Path, machine: Machine, seed: int) -> None:
         kubelet, decisions, pods = rig.kubelet, rig.decisions, 0
         for step in range(60):
             case = f"seed {seed}, step {step}"
-            # Pods come, are bound, and go.
+            # Pods come, are bound, and go, and so does the kubelet.
+            kubelet.refuse = dice.choice((0, 0, 1))
+            if dice.random() < 0.05:
+                await kubelet.stop()
+                await rig.recut(0, True, some_cut() | set(there(sim, 0)))
+                await kubelet.start()
+                await rig.heard()
             await rig.told()
             for device in [device for device in kubelet.held if dice.random() < 0.4]:
                 del kubelet.held[device]

@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from .driver import Driver, DriverError, Gpu, Instance, Xid
 from .kubelet import Device, DevicePlugins, Holder, PodResources
-from .nvml import Driver, DriverError, Gpu, Instance, Xid
 
 _log = logging.getLogger(__name__)
-_THREADS = (
-    32  # a call may take seconds, and one GPU's should not hold up another's; no thread is made before it is needed
-)
+# A call may take seconds, and one GPU's should not hold up another's. No thread is made before it is needed.
+_THREADS = 32
 WHOLE = "nvidia.com/gpu"
 
 T = TypeVar("T")

@@ -44,11 +44,12 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "journal"
         self._lines = 0
+        self._under_way: list[str] = []
         self.spec, self.interrupted = self._read()
         self._rewrite()
 
     def write_spec(self, spec: Spec) -> None:
-        """This is to be from now on. Steps are forgotten: those of before are done, or are found anew."""
+        """This is to be from now on. Steps that have ended are forgotten."""
         self.spec = spec
         try:
             self._rewrite()
@@ -59,10 +60,11 @@ class Journal:
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
             file.write(msgspec.json.encode(self.spec) + b"\n")
+            file.writelines(_line({"begun": what}) for what in self._under_way)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
-        self._lines = 1
+        self._lines = 1 + len(self._under_way)
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
@@ -70,20 +72,24 @@ class Journal:
         if self._lines > _MOST_LINES:
             self.write_spec(self.spec)
         self._append({"begun": what})
+        self._under_way.append(what)
         _log.info("%s", what)
         try:
             yield
         except Exception as error:
             self._append({"failed": what, "why": str(error)})
             raise
-        self._append({"done": what})
+        else:
+            self._append({"done": what})
+        finally:
+            self._under_way.remove(what)
 
     def _append(self, line: dict[str, str]) -> None:
         """Not synced: a machine that crashes loses its instances, and with them what was being done to them."""
         self._lines += 1
         try:
             with self._path.open("ab") as file:
-                file.write(json.dumps(line).encode() + b"\n")
+                file.write(_line(line))
         except OSError as error:
             _log.error("%s was not written: %s", self._path, error)
 
@@ -106,3 +112,7 @@ class Journal:
                     elif what in open_steps:
                         open_steps.remove(what)
         return spec, open_steps
+
+
+def _line(words: dict[str, str]) -> bytes:
+    return json.dumps(words).encode() + b"\n"

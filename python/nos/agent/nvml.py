@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from ctypes import byref, c_uint
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pynvml
 
 from nos.mig import recognize
+
+from .driver import DriverError, Gpu, Instance, Model, Place, Profile, Xid
 
 IN_USE = pynvml.NVML_ERROR_IN_USE
 RESET_REQUIRED = pynvml.NVML_ERROR_RESET_REQUIRED
@@ -26,112 +27,6 @@ _ABSENT = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NOT_FOUND)
 
 # Errors of a program, not of the GPU that it runs on, which goes on as before.
 _HARMLESS_XIDS = frozenset({13, 31, 43, 45, 68, 109})
-
-
-class DriverError(Exception):
-    """The driver refused; the message is one line. `code` is NVML's."""
-
-    def __init__(self, what: str, code: int) -> None:
-        super().__init__(f"{what}: {pynvml.NVMLError(code)}")
-        self.code = code
-
-
-class Place(NamedTuple):
-    """Where an instance is on its GPU: a profile's name and a start unit."""
-
-    profile: str
-    start: int
-
-    def __str__(self) -> str:
-        return f"{self.profile}@{self.start}"
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A way to cut an instance. `id` is what creates it, and no other product's."""
-
-    name: str
-    id: int
-    size: int
-    starts: tuple[int, ...]
-    compute_slices: int
-    memory_mib: int
-    max_instances: int
-    engines: dict[str, int] = field(hash=False)
-
-
-@dataclass(frozen=True)
-class Model:
-    """What GPUs of one product can be cut into, as their driver says; `engines` are those that instances do not share,
-    which no driver says, so they come from what we know of the model."""
-
-    product: str
-    units: int
-    compute_slices: int
-    engines: dict[str, int] = field(hash=False)
-    profiles: tuple[Profile, ...]
-
-    def profile(self, name: str) -> Profile | None:
-        """The profile of that name."""
-        return next((profile for profile in self.profiles if profile.name == name), None)
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A GPU instance. Without a UUID it is not usable: the compute instance that fills it is missing."""
-
-    place: Place
-    id: int  # the driver's
-    uuid: str = ""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as it is now. `mig_pending` is the mode after the next reset. `lost`: nothing else is known any more."""
-
-    index: int
-    uuid: str
-    product: str
-    memory_mib: int
-    model: Model | None = None  # None: it cannot be cut
-    mig: bool = False
-    mig_pending: bool = False
-    lost: bool = False
-    instances: tuple[Instance, ...] = ()
-
-    def at(self, place: Place) -> Instance | None:
-        """The instance there."""
-        return next((instance for instance in self.instances if instance.place == place), None)
-
-
-class Xid(NamedTuple):
-    """An error that a GPU reported; `instance` is the driver's id, None where it concerns all of the GPU."""
-
-    gpu: int
-    code: int
-    instance: int | None
-
-
-class Driver(Protocol):
-    """What the agent needs of a driver."""
-
-    def indices(self) -> range:
-        """Of the GPUs, as NVML counts."""
-
-    def read(self, index: int) -> Gpu:
-        """A GPU as it is now. DriverError."""
-
-    def set_mig(self, index: int, on: bool) -> None:
-        """Switch the mode, now. DriverError: IN_USE or RESET_REQUIRED where it cannot be, and the mode is as it was."""
-
-    def create(self, index: int, place: Place) -> Instance:
-        """Make an instance there, whole; one that lacks its compute instance gets it. DriverError."""
-
-    def destroy(self, index: int, instance: Instance) -> None:
-        """Destroy it, with what is in it. One that is gone already is no error. DriverError: IN_USE."""
-
-    def wait_xid(self, milliseconds: int) -> Xid | None:
-        """The next error that makes a GPU or an instance unfit; None when none came in time."""
 
 
 class Nvml:
@@ -203,7 +98,7 @@ class Nvml:
                 return
             with contextlib.suppress(pynvml.NVMLError):  # or a reset some day would surprise everybody
                 pynvml.nvmlDeviceSetMigMode(pynvml.nvmlDeviceGetHandleByIndex(index), int(not on))
-        raise DriverError(what, status or RESET_REQUIRED)
+        raise _refusal(what, status or RESET_REQUIRED)
 
     def create(self, index: int, place: Place) -> Instance:
         with _told(f"GPU {index}: creating {place}"):
@@ -243,7 +138,7 @@ class Nvml:
         gpu = self._facts.get(index) or self._learn(index, handle)
         profile = gpu.model.profile(place.profile) if gpu.model else None
         if profile is None or place.start not in profile.starts:
-            raise DriverError(f"GPU {index} has no place {place}", pynvml.NVML_ERROR_NOT_SUPPORTED)
+            raise _refusal(f"GPU {index} has no place {place}", pynvml.NVML_ERROR_NOT_SUPPORTED)
         return profile
 
     def wait_xid(self, milliseconds: int) -> Xid | None:
@@ -280,7 +175,11 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise DriverError(what, error.value) from None
+        raise _refusal(what, error.value) from None
+
+
+def _refusal(what: str, code: int) -> DriverError:
+    return DriverError(f"{what}: {pynvml.NVMLError(code)}", code)
 
 
 def _model(handle: Any, product: str) -> Model | None:
@@ -370,7 +269,7 @@ def _compute_profile(gpu_instance: Any, profile: Profile) -> int:
     for info in _compute_profiles(gpu_instance):
         if info.sliceCount == profile.compute_slices:
             return int(info.id)
-    raise DriverError(f"{profile.name}: no compute instance fills it", pynvml.NVML_ERROR_NOT_SUPPORTED)
+    raise _refusal(f"{profile.name}: no compute instance fills it", pynvml.NVML_ERROR_NOT_SUPPORTED)
 
 
 def _compute_profiles(gpu_instance: Any) -> Iterator[Any]:

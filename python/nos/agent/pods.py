@@ -6,7 +6,6 @@ init containers alone use the device: for those stands the decision that the Bin
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 from msgspec import DecodeError, Struct, field
@@ -17,13 +16,12 @@ from nos.kube.decode import gpus, instances
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import Pod
 
-from .nvml import Place
-from .recut import WHOLE_GPU
+from .driver import Place
+from .recut import WHOLE_GPU, UnknownPodsError
 
 PODS = "/api/v1/pods"
 Decision = frozenset[tuple[int, Place]]
 _ASK_S = 5.0
-_log = logging.getLogger(__name__)
 
 
 class _PodList(Struct):
@@ -42,6 +40,7 @@ class Pods:
         self._on_change = on_change
         self._decisions: dict[str, Decision] = {}  # by namespace/name, of Pods that are not done
         self._listed: set[str] | None = None
+        self._has_synced = False
 
     def planned_for(self, gpu: int, place: Place) -> str | None:
         """The Pod that was given what is there."""
@@ -53,14 +52,14 @@ class Pods:
 
     async def bound(self) -> Mapping[tuple[int, Place], str]:
         """As `planned`, read from the API server now: a watch may lag, and not know yet who was bound before the spec
-        that we follow was written. Nothing when it does not answer: a kubelet then hears of no new Pod either."""
+        that we follow was written. UnknownPodsError when it does not say. One that has not spoken to us since we
+        started is away: the journal is all that we go by then, and a kubelet hears of no new Pod either."""
+        selector = {"fieldSelector": self.selector}
         try:
-            found = await self._client.request(
-                "GET", PODS, params={"fieldSelector": self.selector}, timeout=_ASK_S, attempts=1
-            )
-            pods = _pod_list(found).items
+            pods = _pod_list(await self._client.request("GET", PODS, params=selector, timeout=_ASK_S, attempts=1)).items
         except (ApiError, Unreachable, DecodeError) as error:
-            _log.info("who is bound is taken from the watch, the API server does not say: %s", error)
+            if self._has_synced:
+                raise UnknownPodsError(f"the API server does not say who is bound: {error}") from None
             return {}
         return {each: _key(pod) for pod in pods if not _is_done(pod) for each in _decision(pod)}
 
@@ -72,7 +71,7 @@ class Pods:
         """See nos.kube.watch.Sink."""
         for gone in self._decisions.keys() - (self._listed or set()):
             del self._decisions[gone]
-        self._listed = None
+        self._listed, self._has_synced = None, True
         self._on_change()
 
     def changed(self, pod: Pod) -> None:

@@ -21,10 +21,10 @@ from typing import Protocol
 
 from nos.kube.gpunode import WantedGpu
 
+from .driver import DriverError, Gpu, Instance, Place
 from .gpus import Gpus
 from .journal import Journal
 from .kubelet import KubeletError, withdraw
-from .nvml import DriverError, Gpu, Instance, Place
 
 WHOLE_GPU = Place("", 0)
 
@@ -36,7 +36,11 @@ class Plans(Protocol):
         """The Pod, as far as we have heard."""
 
     async def bound(self) -> Mapping[tuple[int, Place], str]:
-        """The Pods, as the API server has them now; nothing where it does not answer."""
+        """The Pods, as the API server has them now. UnknownPodsError."""
+
+
+class UnknownPodsError(Exception):
+    """Nobody says who is bound; the message is one line."""
 
 
 class RecutError(Exception):
@@ -119,7 +123,7 @@ async def _create(gpus: Gpus, journal: Journal, gpu: Gpu, place: Place) -> None:
 
 
 async def _take(gpus: Gpus, gpu: Gpu, going: Mapping[Place, str], plans: Plans) -> dict[Place, str]:
-    """Take devices from the kubelet; of those that stay, why."""
+    """Take devices from the kubelet; of those that stay, why. Who calls gives back what was not destroyed."""
     kept: dict[Place, str] = {}
 
     def keep(place: Place, why: str) -> None:
@@ -156,10 +160,14 @@ async def _take(gpus: Gpus, gpu: Gpu, going: Mapping[Place, str], plans: Plans) 
                 keep(place, f"Pod {holder.namespace}/{holder.pod} holds it")
         except KubeletError as error:
             keep(place, str(error))
-    bound = await plans.bound() if left() else {}
-    for place, device in left():
+    try:
+        bound = await plans.bound() if left() else {}
+    except UnknownPodsError as error:
+        for place, _ in left():
+            keep(place, str(error))
+        return kept
+    for place, _ in left():
         if pod := bound.get((gpu.index, place)) or plans.planned_for(gpu.index, place):
-            _give_back(gpus, device)
             keep(place, f"Pod {pod} is to get it")
     return kept
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from nos.kube import gpunode
 
+from .driver import Gpu, Instance, Model
 from .gpus import Gpus, Holders
-from .nvml import Gpu, Instance, Model
 
 
 def report(
@@ -30,12 +30,12 @@ def report(
     amiss += [gpus.unread[index] for index in sorted(gpus.unread.keys() - gpus.known.keys())]
     return gpunode.Status(
         observed_generation=generation,
-        gpu_count=len(known),
+        gpu_count=len(gpus.indices),
         product=", ".join(dict.fromkeys(gpu.product for gpu in known)),
         cut=" ".join(_cut(gpu) for gpu in known)[:1024],
         models=tuple(_model(model) for model in {gpu.product: gpu.model for gpu in known}.values() if model),
         gpus=tuple(_gpu(gpus, gpu, holders, messages.get(gpu.index, "")) for gpu in known),
-        conditions=_conditions("; ".join(amiss), trouble, generation, before),
+        conditions=_conditions(_readiness(gpus, trouble), "; ".join(amiss), generation, before),
     )
 
 
@@ -105,12 +105,20 @@ def _model(model: Model) -> gpunode.Model:
     )
 
 
+def _readiness(gpus: Gpus, trouble: str) -> tuple[str, str]:
+    """Why nothing can be done here, as a reason and a sentence."""
+    if gpus.indices and not gpus.known:
+        return "DriverSilent", "; ".join(gpus.unread[index] for index in sorted(gpus.unread))
+    return ("KubeletUnreachable", trouble) if trouble else ("", "")
+
+
 def _conditions(
-    text: str, trouble: str, generation: int, before: gpunode.Status | None
+    unready: tuple[str, str], amiss: str, generation: int, before: gpunode.Status | None
 ) -> tuple[gpunode.Condition, ...]:
+    reason, why = unready
     now = (
-        ("Ready", not trouble, "KubeletUnreachable" if trouble else "Serving", trouble or "the kubelet listens"),
-        ("AsWanted", not text, "NotAsWanted" if text else "AsWanted", text or "every GPU is cut as the spec wants it"),
+        ("Ready", not reason, reason or "Serving", why or "the kubelet listens"),
+        ("AsWanted", not amiss, "NotAsWanted" if amiss else "AsWanted", amiss or "every GPU is as the spec wants it"),
     )
     known = {condition.type: condition for condition in before.conditions} if before else {}
     made = []

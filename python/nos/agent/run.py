@@ -26,10 +26,11 @@ from nos.kube.pod import Pod, decode_pod
 from nos.kube.watch import Watch
 from nos.observe import health
 
+from .driver import Driver, DriverError
 from .gpus import Gpus
 from .journal import Journal, alone
 from .kubelet import DevicePlugins, Hand, PodResources
-from .nvml import Driver, DriverError, Nvml
+from .nvml import Nvml
 from .pods import PODS, Pods
 from .publish import Publisher
 from .recut import WHOLE_GPU, RecutError, recut
@@ -37,6 +38,7 @@ from .wanted import WantedSink
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 LOOK_S = 30.0  # how often the driver is read without cause, for what others may do to it
+SPEC_S = 3.0  # how long the API server has to say what is wanted, before the journal is gone by
 _XID_WAIT_MS = 1000
 _log = logging.getLogger(__name__)
 
@@ -129,18 +131,27 @@ class Agent:
         """Never returns; raises what ended it."""
         for step in self._journal.interrupted:
             _log.warning("the last agent ended in the middle of: %s; going on from what the driver shows", step)
+        with contextlib.suppress(DriverError):  # that will be said when we listen
+            await self._gpus.call(self._gpus.driver.wait_xid, 0)  # from now on no error is missed
         await self._gpus.look_at_all()
         _log.info("%d GPUs: %s", len(self._gpus.known), ", ".join({gpu.product for gpu in self._gpus.known.values()}))
         self.not_ready = ""
         async with asyncio.TaskGroup() as parts:
-            for index, work in self._work.items():
-                work.set()
+            for index in self._work:
                 parts.create_task(self._tend(index), name=f"GPU {index}")
             parts.create_task(self._listen())
             parts.create_task(self._look_now_and_then())
+            parts.create_task(self._go_by_the_journal())
             parts.create_task(self.publisher.run())
             for watch in self._watches:
                 parts.create_task(watch.run())
+
+    async def _go_by_the_journal(self) -> None:
+        """The API server knows better, if it is there: the spec may have changed while there was no agent."""
+        self.publisher.wake()
+        await asyncio.sleep(SPEC_S)
+        if not self._wanted.generation:
+            self._wake()
 
     def _wake(self) -> None:
         for work in self._work.values():
@@ -199,7 +210,7 @@ class Agent:
                 _log.warning("%s", error)
                 await self._gpus.look_at_all()
                 self.publisher.wake()
-                await asyncio.sleep(random.uniform(0.5, 1.0) * min(LOOK_S, 2.0**failures))
+                await asyncio.sleep(random.uniform(0.5, 1.0) * min(LOOK_S, 2 ** min(failures, 10)))
             else:
                 failures = 0
                 if xid:
@@ -207,8 +218,11 @@ class Agent:
                     self.publisher.wake()
 
     async def _look_now_and_then(self) -> None:
+        failures = 0
         while True:
-            await asyncio.sleep(random.uniform(0.5, 1.0) * LOOK_S)
+            failures = failures + 1 if self._gpus.unread else 0
+            longest = min(LOOK_S, FIRST_RETRY_S * 2 ** min(failures, 10)) if failures else LOOK_S
+            await asyncio.sleep(random.uniform(0.5, 1.0) * longest)
             before = dict(self._gpus.known)
             await self._gpus.look_at_all()
             if before != self._gpus.known:

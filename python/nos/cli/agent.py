@@ -27,8 +27,8 @@ def agent(
 
     try:
         from nos.agent import run
+        from nos.agent.driver import DriverError
         from nos.agent.kubelet import Hand
-        from nos.agent.nvml import DriverError
     except ModuleNotFoundError as error:
         typer.echo(f"nos agent: {error.name} is missing: pip install 'nos-scheduler[agent]'", err=True)
         raise typer.Exit(2) from None
