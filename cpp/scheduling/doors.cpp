@@ -60,7 +60,7 @@ std::int64_t Doors::stranded_milli(const mig::States& model, mig::StateId state)
         return 0;
     }
     std::int64_t stranded = 0;
-    std::int64_t demand = 0;
+    std::int64_t demand = 1;  // of so many that one more changes nothing
     for (std::size_t profile = 0; profile < known->wanted.size(); ++profile) {
         const std::int64_t usable =
             std::int64_t{model.room(state, profile)} * model.model().profiles[profile].size;

@@ -59,7 +59,7 @@ Outcome Scheduler::schedule() {
 bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     std::vector<Bind> before;
     std::vector<Bind> after;
-    for (Bind& bind : binds) {
+    for (const Bind& bind : binds) {
         (bind.instances.empty() ? after : before).push_back(bind);
     }
     const auto wants_gpu = [&](PodId id) {

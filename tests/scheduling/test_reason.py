@@ -163,7 +163,7 @@ def test_too_few_units():
             "3g.20gb needs 4 free units in a row from one of its starts, best GPU has 5 elsewhere",
         ),
         # 4 + 4 units.
-        ([[("3g.20gb", 0), ("3g.20gb", 4)]], slices(_1g_5gb=1), "1g.5gb needs 1 free units, best GPU has 0"),
+        ([[("3g.20gb", 0), ("3g.20gb", 4)]], slices(_1g_5gb=1), "1g.5gb needs 1 free unit, best GPU has 0"),
         # 4g starts at 0 only.
         (
             [[("4g.20gb", 0)]],
@@ -195,7 +195,7 @@ def test_a_gpu_that_is_taken_whole_has_no_free_unit():
     cluster = cluster_of(cut([]))
     cluster.upsert_pod("whole", pod(gpus=1), node="n0")
     told = reason(cluster, slices(_1g_5gb=1))
-    assert list(told.counts) == ["no geometry: 1g.5gb needs 1 free units, best GPU has 0"]
+    assert list(told.counts) == ["no geometry: 1g.5gb needs 1 free unit, best GPU has 0"]
 
 
 def test_more_than_an_empty_node_holds():
