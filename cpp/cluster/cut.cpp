@@ -30,11 +30,7 @@ class FitSearch {
   public:
     FitSearch(std::span<const ProfileRequest> requests, const NodeSpec& node, const std::vector<Cut>& cuts,
               const CostOf& cost_of)
-        : node_{node}, cost_of_{cost_of} {
-        for (const Cut& cut : cuts) {
-            states_.push_back(cut.closed ? closed : cut.state);
-        }
-        first_states_ = states_;
+        : node_{node}, cost_of_{cost_of}, first_states_{open_states(cuts)}, states_{first_states_} {
         for (const ProfileRequest& request : requests) {
             for (std::int64_t i = 0; i < request.count && wanted_.size() <= most_wanted(); ++i) {
                 wanted_.push_back(&request);
@@ -55,6 +51,15 @@ class FitSearch {
 
   private:
     static constexpr mig::StateId closed = ~mig::StateId{0};
+
+    static std::vector<mig::StateId> open_states(const std::vector<Cut>& cuts) {
+        std::vector<mig::StateId> states;
+        for (const Cut& cut : cuts) {
+            states.push_back(cut.closed ? closed : cut.state);
+        }
+        return states;
+    }
+
     using Counts = std::vector<std::int32_t>;  // by kind, see kinds_
 
     // No GPU holds more instances than it has units.
@@ -245,9 +250,9 @@ class FitSearch {
 
     const NodeSpec& node_;
     const CostOf& cost_of_;
+    std::vector<mig::StateId> first_states_;
     std::vector<mig::StateId> states_;
     std::vector<const ProfileRequest*> wanted_;
-    std::vector<mig::StateId> first_states_;
     std::vector<const ProfileRequest*> kinds_;  // of spread: what is wanted, each once, and how many
     Counts all_;
 };
