@@ -47,7 +47,7 @@ std::optional<NoGeometry> for_one(const Cluster& cluster, const ProfileRequest& 
             best.best = {id, slot};
             const mig::Profile& wanted = model->model().profiles[*profile];
             best.text = cut.closed ? wanted.name + " needs " + std::to_string(wanted.size) +
-                                         " free units, the GPU has 0"
+                                         (wanted.size == 1 ? " free unit" : " free units") + ", the GPU has 0"
                                    : mig::refusal(*model, placements(cut), *profile);
         }
     });
