@@ -228,7 +228,7 @@ def test_a_spec_that_is_refused_for_good(
         mig_pod(cluster, name)
         assert held(cluster.bound(name))[0] == other.name  # two of 3g on one GPU
     mig_pod(cluster, "c")
-    cluster.waits("c", "nvidia.com/mig-3g.40gb")
+    cluster.waits("c", "3g.40gb")
     assert "the API server refuses its spec" in running.said()
 
 
@@ -388,7 +388,7 @@ def test_a_gpu_whose_report_cannot_be_used_is_left_alone(
     places = {held(cluster.bound(f"p-{number}", within=15)) for number in range(2)}
     assert places == {(liar.name, "1:7g.80gb@0"), (other.name, "0:7g.80gb@0")}
     mig_pod(cluster, "third", "7g.80gb")
-    cluster.waits("third", "nvidia.com/mig-7g.80gb")
+    cluster.waits("third", "7g.80gb")
     assert 0 not in agents.spec(liar.name)
     assert running.process.poll() is None
 
