@@ -172,7 +172,7 @@ class DevicePlugin:
             if kubelet != known:  # one that has not disappointed us yet
                 wait, known = FIRST_WAIT_S, kubelet
             try:
-                await self._register()
+                await self._register(kubelet)
                 began = time.monotonic()
                 await self._until_lost(kubelet)
                 if time.monotonic() - began > LONGEST_WAIT_S:
@@ -183,7 +183,7 @@ class DevicePlugin:
             await self._pause(random.uniform(wait / 2, wait), unless=kubelet)
             wait = min(2 * wait, LONGEST_WAIT_S)
 
-    async def _register(self) -> None:
+    async def _register(self, kubelet: tuple[int, ...]) -> None:
         await self._close()
         await self._serve()
         assert self._socket
@@ -198,11 +198,13 @@ class DevicePlugin:
                 response_deserializer=wire.Empty.FromString,
             )
             await register(request, timeout=CALL_TIMEOUT_S)
-        if not self._streams:  # it asks for the list in its own time
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        while not self._streams:  # it asks for the list in its own time, if it lives
+            if time.monotonic() > deadline or self._kubelet() != kubelet:
+                raise RuntimeError("it took the registration, and does not listen")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream_came_or_went.wait(), CALL_TIMEOUT_S)
-        if not self._streams:
-            raise RuntimeError("it took the registration, and does not listen")
+                await asyncio.wait_for(self._stream_came_or_went.wait(), min(LOOK_S, CALL_TIMEOUT_S))
+            self._stream_came_or_went.clear()
         _log.info("%s: registered with the kubelet, %d devices", self.resource, len(self.advertised))
 
     async def _until_lost(self, kubelet: tuple[int, ...]) -> None:
