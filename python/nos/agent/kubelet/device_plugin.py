@@ -154,8 +154,9 @@ class DevicePlugin:
         self._stopping = True
         if self._task:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})  # awaiting the task itself could not tell its end from ours
+            if not self._task.cancelled():
+                self._task.result()
             self._task = None
         self._push()  # wakes the streams, which then end
         await self._close()
@@ -203,7 +204,8 @@ class DevicePlugin:
             if time.monotonic() > deadline or self._kubelet() != kubelet:
                 raise RuntimeError("it took the registration, and does not listen")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream_came_or_went.wait(), min(LOOK_S, CALL_TIMEOUT_S))
+                async with asyncio.timeout(min(LOOK_S, CALL_TIMEOUT_S)):
+                    await self._stream_came_or_went.wait()
             self._stream_came_or_went.clear()
         _log.info("%s: registered with the kubelet, %d devices", self.resource, len(self.advertised))
 
@@ -211,8 +213,9 @@ class DevicePlugin:
         assert self._socket
         while self._streams and self._kubelet() == kubelet and self._socket.exists():
             self._stream_came_or_went.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream_came_or_went.wait(), LOOK_S)
+            with contextlib.suppress(TimeoutError):  # not wait_for: in 3.11 it may swallow that we are to stop
+                async with asyncio.timeout(LOOK_S):
+                    await self._stream_came_or_went.wait()
         _log.info("%s: the kubelet is gone or does not listen any more; registering again", self.resource)
 
     async def _pause(self, seconds: float, unless: tuple[int, ...]) -> None:
