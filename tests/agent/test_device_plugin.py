@@ -133,6 +133,37 @@ def test_a_kubelet_that_takes_the_registration_and_does_not_listen(
     )
 
 
+def test_a_kubelet_that_dies_after_it_took_the_registration(directory: Path) -> None:
+    """The next one is not kept waiting for as long as the dead one might have taken to listen."""
+
+    async def scene(kubelet: FakeKubelet) -> None:
+        kubelet.deaf = True
+        async with DevicePlugin(GPU, directory, [Device("GPU-a")]):
+            await eventually(lambda: kubelet.registered, "it is registered")
+            await kubelet.stop()
+            kubelet.deaf = False
+            await kubelet.start()
+            await eventually(lambda: kubelet.lists.get(GPU) == healthy("GPU-a"), "the next one listens", within=5)
+
+    play(directory, scene)
+
+
+def test_it_stops_at_once_whatever_happens_at_that_moment(directory: Path) -> None:
+    """The stream ends and the plugin is to stop, in every order: both are said in one turn of the loop."""
+
+    async def scene(kubelet: FakeKubelet) -> None:
+        for turns in range(20):
+            async with DevicePlugin(GPU, directory, [Device("GPU-a")]) as plugin:
+                await eventually(lambda: GPU in kubelet.lists, "it listens")
+                plugin._stream_came_or_went.set()
+                for _ in range(turns % 4):
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(5):
+                    await plugin.stop()
+
+    play(directory, scene)
+
+
 def test_a_new_kubelet_in_the_same_place(directory: Path) -> None:
     async def scene(kubelet: FakeKubelet) -> None:
         async with DevicePlugin(GPU, directory, [Device("GPU-a")]) as plugin:

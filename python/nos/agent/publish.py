@@ -60,7 +60,8 @@ class Publisher:
         wait: float | None = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
             self._news.clear()
             wait = None
             await self._ask_kubelet()

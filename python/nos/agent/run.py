@@ -179,7 +179,8 @@ class Agent:
         while True:
             longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures - 1, 10))
             try:
-                await asyncio.wait_for(work.wait(), random.uniform(0.5, 1.0) * longest if failures else None)
+                async with asyncio.timeout(random.uniform(0.5, 1.0) * longest if failures else None):
+                    await work.wait()
                 failures = 0
             except TimeoutError:
                 pass

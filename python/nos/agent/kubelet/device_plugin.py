@@ -154,8 +154,9 @@ class DevicePlugin:
         self._stopping = True
         if self._task:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})  # awaiting the task itself could not tell its end from ours
+            if not self._task.cancelled():
+                self._task.result()
             self._task = None
         self._push()  # wakes the streams, which then end
         await self._close()
@@ -172,7 +173,7 @@ class DevicePlugin:
             if kubelet != known:  # one that has not disappointed us yet
                 wait, known = FIRST_WAIT_S, kubelet
             try:
-                await self._register()
+                await self._register(kubelet)
                 began = time.monotonic()
                 await self._until_lost(kubelet)
                 if time.monotonic() - began > LONGEST_WAIT_S:
@@ -183,7 +184,7 @@ class DevicePlugin:
             await self._pause(random.uniform(wait / 2, wait), unless=kubelet)
             wait = min(2 * wait, LONGEST_WAIT_S)
 
-    async def _register(self) -> None:
+    async def _register(self, kubelet: tuple[int, ...]) -> None:
         await self._close()
         await self._serve()
         assert self._socket
@@ -198,19 +199,23 @@ class DevicePlugin:
                 response_deserializer=wire.Empty.FromString,
             )
             await register(request, timeout=CALL_TIMEOUT_S)
-        if not self._streams:  # it asks for the list in its own time
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        while not self._streams:  # it asks for the list in its own time, if it lives
+            if time.monotonic() > deadline or self._kubelet() != kubelet:
+                raise RuntimeError("it took the registration, and does not listen")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream_came_or_went.wait(), CALL_TIMEOUT_S)
-        if not self._streams:
-            raise RuntimeError("it took the registration, and does not listen")
+                async with asyncio.timeout(min(LOOK_S, CALL_TIMEOUT_S)):
+                    await self._stream_came_or_went.wait()
+            self._stream_came_or_went.clear()
         _log.info("%s: registered with the kubelet, %d devices", self.resource, len(self.advertised))
 
     async def _until_lost(self, kubelet: tuple[int, ...]) -> None:
         assert self._socket
         while self._streams and self._kubelet() == kubelet and self._socket.exists():
             self._stream_came_or_went.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream_came_or_went.wait(), LOOK_S)
+            with contextlib.suppress(TimeoutError):  # not wait_for: in 3.11 it may swallow that we are to stop
+                async with asyncio.timeout(LOOK_S):
+                    await self._stream_came_or_went.wait()
         _log.info("%s: the kubelet is gone or does not listen any more; registering again", self.resource)
 
     async def _pause(self, seconds: float, unless: tuple[int, ...]) -> None:
