@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,3 +33,10 @@ def machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         return sim
 
     return make
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grant that is never booked is waited for a shorter time."""
+    monkeypatch.setattr(sys.modules["nos.agent.kubelet.withdraw"], "BOOKED_S", 0.1)
+    monkeypatch.setattr(sys.modules["nos.agent.kubelet.withdraw"], "PAUSE_S", 0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -122,3 +122,12 @@ class Rig:
         devices = self.advertised()
         await eventually(lambda: all(map(self.kubelet.knows, devices)), "the kubelet knows what is advertised")
         await asyncio.sleep(0)
+
+
+def play(folder: Path, sim: NvmlSim, scene: Callable[[Rig], Awaitable[None]]) -> None:
+    async def all_of_it() -> None:
+        async with Rig(folder, sim) as rig:
+            await rig.told()
+            await scene(rig)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 240))
