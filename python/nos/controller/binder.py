@@ -78,7 +78,8 @@ class Binder:
         """Send nothing more; return when what is in flight has its answer, or after `seconds`."""
         self._closing = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def _work(self) -> None:
         while True:

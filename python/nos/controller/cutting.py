@@ -98,7 +98,8 @@ class Cutter:
         async with asyncio.TaskGroup() as writes:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._work.wait()
                 self._work.clear()
                 self._ledger.edit(lambda: self._lose_patience(loop.time()))
                 for node in [node for node in self._dirty if node not in self._writing]:

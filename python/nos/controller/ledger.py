@@ -81,7 +81,9 @@ class Ledger:
         """Return when a cycle is worth while: at once on news, after `patience` seconds on what may be none."""
         while True:
             try:
-                await asyncio.wait_for(self._news.wait(), patience)
+                # Not wait_for: that of Python 3.11 can swallow a cancellation.
+                async with asyncio.timeout(patience):
+                    await self._news.wait()
             except TimeoutError:
                 if not self._stale:
                     continue
