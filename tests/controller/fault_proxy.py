@@ -79,9 +79,10 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         with warnings.catch_warnings():
-            # A TLS connection to the API server that was being made when we ended is nobody's to close. It goes here.
+            # A connection that was being made when we ended, on either side, is nobody's to close. It goes here.
             warnings.simplefilter("ignore", ResourceWarning)
             self._loop.close()
+            del self._runner, self._session
             gc.collect()
 
     def fault(self, method: str, path: str, **how: Any) -> Fault:
