@@ -26,6 +26,7 @@ def packing_table(pytestconfig: pytest.Config) -> dict[str, dict[str, Any]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    _write_microseconds(terminalreporter, config)
     table = config.stash[_PACKING]
     if not table:
         return
@@ -41,3 +42,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for name, policies in table.items()
         }
         path.write_text(json.dumps(achieved, indent=2) + "\n")
+
+
+def _write_microseconds(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What single decisions took: pytest-benchmark itself shows whole rounds alone."""
+    session = getattr(config, "_benchmarksession", None)
+    for bench in session.benchmarks if session else ():
+        for key, value in bench.extra_info.items():
+            if isinstance(value, dict) and "median" in value:
+                times = ", ".join(f"{name} {time:.1f}" for name, time in value.items())
+                terminalreporter.write_line(
+                    f"{bench.name}, {key.removesuffix('us').strip('_') or 'each'}, in µs: {times}"
+                )
