@@ -81,6 +81,27 @@ def test_recut_of_every_set(model: Model) -> None:
     assert changed > 3, "nothing was ever destroyed: the samples are too easy"
 
 
+def distinct() -> list[Model]:
+    """One model of each set of rules: many have the same ones under other names."""
+    found: dict[object, Model] = {}
+    for model in models():
+        gpu = facts(model)
+        rules = [(kind.size, kind.starts, kind.slices, kind.most, kind.engines) for kind in gpu.kinds]
+        found.setdefault((gpu.units, gpu.slices, tuple(rules), gpu.engines), model)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("model", distinct(), ids=lambda model: model.id)
+def test_recut_beside_every_set(model: Model) -> None:
+    """All sets in use, and all wishes of up to two: nothing is sampled."""
+    listed, core = cuts(facts(model)), core_model(model)
+    names = [kind.name for kind in listed.gpu.kinds]
+    wishes = [list(wanted) for count in (1, 2) for wanted in combinations_with_replacement(names, count)]
+    for used in listed.sets:
+        for wanted in wishes:
+            check_plan(listed, core, list(used), [], wanted)
+
+
 @EVERY
 def test_recut_with_nothing_in_use(model: Model) -> None:
     """Every set is free once, on a GPU where little or nothing is used."""
