@@ -40,15 +40,22 @@ std::optional<NoGeometry> for_one(const Cluster& cluster, const ProfileRequest& 
                 continue;
             }
             const std::int32_t free = cut.closed ? 0 : model->free_units(cut.state);
-            if (free <= most || (!cut.closed && model->room(cut.state, *profile) > 0)) {
+            const bool has_room = !cut.closed && model->room(cut.state, *profile) > 0;
+            if (free <= most || (has_room && !node.spec->gpus[slot].fixed)) {
                 continue;
             }
             most = free;
             best.best = {id, slot};
             const mig::Profile& wanted = model->model().profiles[*profile];
-            best.text = cut.closed ? wanted.name + " needs " + std::to_string(wanted.size) +
-                                         (wanted.size == 1 ? " free unit" : " free units") + ", the GPU has 0"
-                                   : mig::refusal(*model, placements(cut), *profile);
+            if (has_room) {
+                best.text =
+                    wanted.name + " would fit, but that GPU is not recut now: its agent failed or is silent";
+            } else if (cut.closed) {
+                best.text = wanted.name + " needs " + std::to_string(wanted.size) +
+                            (wanted.size == 1 ? " free unit" : " free units") + ", the GPU has 0";
+            } else {
+                best.text = mig::refusal(*model, placements(cut), *profile);
+            }
         }
     });
     if (most < 0) {

@@ -125,10 +125,15 @@ def test_equal_pods_share_a_reason_and_a_place_frees_it():
     assert [uid for uid, _ in outcome.waiting] == ["p1"]
 
 
-def cut(*held, model="a100-40gb"):
+def cut(*held, model="a100-40gb", fixed=False):
     """A node of one GPU per argument, with these instances in strangers' hands."""
     gpus = [
-        GpuSpec(MODELS[model].core, mig=True, instances=[(*placement, True, "gone") for placement in placements])
+        GpuSpec(
+            MODELS[model].core,
+            mig=True,
+            fixed=fixed,
+            instances=[(*placement, True, "gone") for placement in placements],
+        )
         for placements in held
     ]
     return NodeSpec({"cpu": 64_000, "memory": 1 << 40, "pods": 110, "nvidia.com/gpu": len(gpus)}, gpus=gpus)
@@ -201,3 +206,11 @@ def test_a_gpu_that_is_taken_whole_has_no_free_unit():
 def test_more_than_an_empty_node_holds():
     told = reason(cluster_of(cut([])), slices(_3g_20gb=3))
     assert told.message.endswith("it asks for 3 nvidia.com/mig-3g.20gb, the largest has 2.")
+
+
+def test_a_gpu_that_is_not_recut_now_is_told_apart():
+    told = reason(cluster_of(cut([("3g.20gb", 0), ("3g.20gb", 4)]), cut([], fixed=True)), slices(_3g_20gb=1))
+    assert told.message == (
+        "0/2 nodes are available: 2 no geometry: 3g.20gb would fit, but that GPU is not recut now: its agent failed or "
+        "is silent. Closest is GPU 0 of node n1."
+    )
