@@ -167,9 +167,11 @@ class Agents:
                 self.errors.append(f"{type(error).__name__}: {error}")
 
     def _turn(self) -> None:
+        # Who begins to act while we read would act on a spec of before.
+        acting = {name: node for name, node in list(self.nodes.items()) if node.acts}
         found = {item["metadata"]["name"]: item for item in self.api.get(GPU_NODES)["items"]}
         holders = self._holders()
-        for name, node in list(self.nodes.items()):
+        for name, node in acting.items():
             if not node.acts or (gpu_node := found.get(name)) is None:
                 continue
             held = holders.get(name, {})

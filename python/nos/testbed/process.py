@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,20 @@ def tail(log: Path, lines: int = 8) -> str:
     except OSError:
         return "  (no log)"
     return "\n".join(f"  {line[:400]}" for line in text.splitlines()[-lines:]) or "  (the log is empty)"
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[Callable[[], None]]:
+    """A Ctrl-C comes when `release` is called, and not before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 class Supervisor:

@@ -28,7 +28,7 @@ from . import binaries, controlplane, credentials, kwok, nodes, realnode, state,
 from .api import Api
 from .errors import TestbedError
 from .gpus import SimulatedGpus
-from .process import Supervisor, tail
+from .process import Supervisor, interrupts_held, tail
 from .progress import Progress
 from .realnode import RealNode
 from .supervisor import remove
@@ -143,16 +143,18 @@ class Testbed:
         names += ["kube-scheduler"] if self._scheduler else []
         names += ["kwok"] if self._kwok else []
         self._binaries = binaries.ensure(names, self._progress, self._check_wanted)
-        self.layout, lock = state.move_in(self._wanted_directory)
-        try:
-            self._bring_up(lock)
-        except BaseException:
-            if self._supervisor is None:  # which would have done it
-                remove([str(path) for path in self.layout.everything()])
-            self.stop()
-            raise
-        finally:
-            os.close(lock)  # the supervisor has its own
+        with interrupts_held() as release:
+            self.layout, lock = state.move_in(self._wanted_directory)
+            try:
+                release()  # from here on what we made is removed
+                self._bring_up(lock)
+            except BaseException:
+                if self._supervisor is None:  # which would have done it
+                    remove([str(path) for path in self.layout.everything()])
+                self.stop()
+                raise
+            finally:
+                os.close(lock)  # the supervisor has its own
 
     def stop(self) -> None:
         """Stops everything and removes its directory. Harmless when done before."""
