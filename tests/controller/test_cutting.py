@@ -136,7 +136,7 @@ def test_a_silent_node_holds_back_only_itself(cluster: Cluster, controller: Star
         assert held(cluster.bound(f"p-{number}", within=10))[0] in {node.name for node in others}
     cluster.waits("stuck", "in flight")
     # When patience has ended nos asks no more there: the Pod is Pending, and says what it lacks.
-    eventually(lambda: "nvidia.com/mig-7g.80gb" in cluster.condition("stuck").get("message", ""), within=60)
+    eventually(lambda: "is not recut now" in cluster.condition("stuck").get("message", ""), within=60)
     silent.acts = True
     cluster.bound("stuck")
 
