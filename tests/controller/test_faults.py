@@ -99,6 +99,28 @@ def test_answers_lost_for_good_keep_the_room_until_it_is_known(
     cluster.assert_sound()
 
 
+def test_a_refusal_after_a_lost_answer_is_not_believed(cluster: Cluster, controller: Start, proxy: FaultProxy) -> None:
+    """The Binding is carried out, its answer lost, no watch tells, and the second try is refused, as by an API server
+    that has just started and knows no roles yet. The room is not given to the next one before a read has settled it."""
+    cluster.testbed.add_nodes({"8xH100": 1})
+    scheduling(controller, proxy)
+    lost = proxy.fault("POST", "/pods/train/binding", lost=True, delay=2.0)
+    refused = proxy.fault("POST", "/pods/train/binding", status=403)
+    cluster.pod("train", gpus=8)
+    eventually(lambda: lost.hits == 1)
+    cluster.pod("next", gpus=8, priorityClassName="system-cluster-critical")  # comes first where there is room
+    cluster.waits("next", "nvidia.com/gpu")
+    for kind in ("pods", "nodes"):
+        proxy.fault("GET", f"/api/v1/{kind}?", times=10_000, lost=True, carried_out=False)
+    proxy.end_watches(b'{"type":"MODI')
+    eventually(lambda: refused.hits == 1)
+    eventually(lambda: any(r.startswith("GET /api/v1/namespaces/default/pods/train") for r in proxy.requests))
+    proxy.heal()
+    assert "nodeName" in cluster.get("train")["spec"]
+    assert "nodeName" not in cluster.get("next")["spec"]
+    cluster.assert_sound()
+
+
 def test_a_bind_that_is_lost_on_the_way_is_made(cluster: Cluster, controller: Start, proxy: FaultProxy) -> None:
     cluster.testbed.add_nodes({"8xH100": 1})
     scheduling(controller, proxy)

@@ -99,6 +99,7 @@ class Binder:
         body = binding(waiting.name, waiting.uid, node, bind.gpus, bind.instances)
         why = f"no Binding to {node} after {_ATTEMPTS} tries"
         in_doubt = False
+        refusal: ApiError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             if not self._may_bind() or self._closing or not self._ledger.awaits(waiting):
                 return
@@ -115,8 +116,11 @@ class Binder:
                     if await self._settle(waiting, bind):
                         return
                 elif not error.may_pass:
-                    self._refused(waiting, node, error)
-                    return
+                    if not in_doubt:
+                        self._refused(waiting, node, error)
+                        return
+                    refusal = error  # of this try; one before it may have got through
+                    break
                 in_doubt = in_doubt or error.status >= 500
                 retry_after = error.retry_after
             except Unreachable:
@@ -129,7 +133,10 @@ class Binder:
             await asyncio.sleep(SERVER_DEADLINE_S + 1)  # by then no request of ours is alive in the server
             if await self._settle(waiting, bind):
                 return
-        self._defer(waiting, why)
+        if refusal:
+            self._refused(waiting, node, refusal)
+        else:
+            self._defer(waiting, why)
 
     async def _settle(self, waiting: Waiting, bind: Place) -> bool:
         """Read what became of the Pod. False: it still waits for a node. Else it is dealt with."""
