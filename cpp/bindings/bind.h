@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -13,6 +14,7 @@
 namespace nos {
 
 void bind_mig(pybind11::module_& module);
+void bind_specs(const pybind11::module_& module);
 void bind_cluster(const pybind11::module_& module);
 void bind_scheduling(const pybind11::module_& module);
 
@@ -33,6 +35,11 @@ std::vector<NamedHeld> named(const Cluster& cluster, NodeId node, const Instance
 // A PodSpec of Python shares its immutable value with every Cluster that it is given to.
 struct PodSpecHandle {
     std::shared_ptr<const PodSpec> value;
+};
+
+// Likewise.
+struct PodLabelsHandle {
+    std::shared_ptr<const PodLabels> value;
 };
 
 struct NodeSpecHandle {

@@ -15,41 +15,6 @@ namespace nos {
 namespace {
 
 using Mapping = std::map<std::string, std::int64_t>;
-using LabelMap = std::map<std::string, std::string>;
-
-Quantities quantities(const Mapping& amounts) { return Quantities{Amounts{amounts.begin(), amounts.end()}}; }
-
-Labels labels(const LabelMap& map) { return {map.begin(), map.end()}; }
-
-PodSpecHandle pod_spec(const Mapping& requests, std::int32_t gpu_share_milli, const LabelMap& node_selector,
-                       std::optional<std::vector<SelectorTerm>> affinity, std::vector<Toleration> tolerations,
-                       std::vector<HostPort> host_ports, std::vector<std::string> unsupported) {
-    auto spec = std::make_shared<PodSpec>();
-    spec->requests = quantities(requests);
-    spec->gpu_share_milli = gpu_share_milli;
-    spec->node_selector = labels(node_selector);
-    spec->affinity = std::move(affinity);
-    spec->tolerations = std::move(tolerations);
-    spec->host_ports = std::move(host_ports);
-    spec->unsupported = std::move(unsupported);
-    spec->settle();
-    return {std::move(spec)};
-}
-
-using NamedInstance =
-    std::tuple<std::string, int, bool, std::string>;  // profile, start, ready, uid of who holds it
-
-GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready, bool healthy, bool fixed,
-                 std::string pod, const std::vector<NamedInstance>& instances) {
-    GpuSpec gpu{model, mig, ready, healthy, fixed, std::move(pod), {}};
-    if (model == nullptr && !instances.empty()) {
-        throw py::value_error("a GPU of no model has no instances");
-    }
-    for (const auto& [profile, start, instance_ready, holder] : instances) {
-        gpu.instances.push_back({placement_of(*model, {profile, start}), instance_ready, holder});
-    }
-    return gpu;
-}
 
 // On an absent node, or one that nos does not cut, there is nothing to hold.
 Instances instances_of(const Cluster& cluster, std::string_view node,
@@ -64,72 +29,6 @@ Instances instances_of(const Cluster& cluster, std::string_view node,
         }
     }
     return instances;
-}
-
-NodeSpecHandle node_spec(const Mapping& allocatable, const LabelMap& label_map, std::vector<Taint> taints,
-                         bool unschedulable, std::vector<GpuSpec> gpus) {
-    auto spec = std::make_shared<NodeSpec>();
-    spec->allocatable = quantities(allocatable);
-    spec->labels = labels(label_map);
-    spec->taints = std::move(taints);
-    spec->unschedulable = unschedulable;
-    spec->gpus = std::move(gpus);
-    spec->validate();
-    return {std::move(spec)};
-}
-
-void bind_specs(const py::module_& module) {
-    py::class_<Requirement>(module, "Requirement")
-        .def(py::init([](std::string key, std::string_view op, std::vector<std::string> values) {
-                 return Requirement{std::move(key), parse_operator(op), std::move(values)};
-             }),
-             py::arg("key"), py::arg("operator"), py::arg("values") = std::vector<std::string>{});
-    py::class_<SelectorTerm>(module, "SelectorTerm")
-        .def(py::init([](std::vector<Requirement> expressions, std::vector<Requirement> fields) {
-                 return SelectorTerm{std::move(expressions), std::move(fields)};
-             }),
-             py::arg("expressions") = std::vector<Requirement>{},
-             py::arg("fields") = std::vector<Requirement>{});
-    py::class_<Taint>(module, "Taint")
-        .def(py::init([](std::string key, std::string value, std::string_view effect) {
-                 return Taint{std::move(key), std::move(value), parse_effect(effect)};
-             }),
-             py::arg("key"), py::arg("value") = "", py::arg("effect") = "NoSchedule");
-    py::class_<Toleration>(module, "Toleration")
-        .def(py::init([](std::string key, std::string_view op, std::string value, std::string_view effect) {
-                 if (op != "Exists" && op != "Equal" && !op.empty()) {
-                     throw py::value_error("operator must be Equal or Exists, not '" + std::string{op} + "'");
-                 }
-                 return Toleration{std::move(key), op == "Exists", std::move(value), parse_effect(effect)};
-             }),
-             py::arg("key") = "", py::arg("operator") = "Equal", py::arg("value") = "",
-             py::arg("effect") = "");
-    py::class_<HostPort>(module, "HostPort")
-        .def(py::init([](std::int32_t port, std::string protocol, std::string address) {
-                 return HostPort{port, std::move(protocol), std::move(address)};
-             }),
-             py::arg("port"), py::arg("protocol") = "TCP", py::arg("address") = "0.0.0.0");
-    py::class_<PodSpecHandle>(module, "PodSpec")
-        .def(py::init(&pod_spec), py::arg("requests"), py::kw_only(), py::arg("gpu_share_milli") = 0,
-             py::arg("node_selector") = LabelMap{}, py::arg("affinity") = py::none(),
-             py::arg("tolerations") = std::vector<Toleration>{},
-             py::arg("host_ports") = std::vector<HostPort>{},
-             py::arg("unsupported") = std::vector<std::string>{})
-        .def(
-            "__eq__", [](const PodSpecHandle& a, const PodSpecHandle& b) { return *a.value == *b.value; },
-            py::is_operator())
-        .def("__hash__", [](const PodSpecHandle& spec) { return spec.value->hash(); });
-    py::class_<GpuSpec>(module, "GpuSpec")
-        .def(py::init(&gpu_spec), py::arg("model"), py::kw_only(), py::arg("mig") = false,
-             py::arg("ready") = false, py::arg("healthy") = true, py::arg("fixed") = false,
-             py::arg("pod") = "", py::arg("instances") = std::vector<NamedInstance>{});
-    py::class_<NodeSpecHandle>(module, "NodeSpec")
-        .def(py::init(&node_spec), py::arg("allocatable"), py::kw_only(), py::arg("labels") = LabelMap{},
-             py::arg("taints") = std::vector<Taint>{}, py::arg("unschedulable") = false,
-             py::arg("gpus") = std::vector<GpuSpec>{})
-        .def(
-            "__eq__", [](const NodeSpecHandle& a, const NodeSpecHandle& b) { return *a.value == *b.value; },
-            py::is_operator());
 }
 
 // ---- copies of what the ledger has
@@ -403,7 +302,6 @@ void bind_ledger(const py::module_& module) {
 
 void bind_cluster(const py::module_& module) {
     py::register_exception<ClusterBusy>(module, "ClusterBusy", PyExc_RuntimeError);
-    bind_specs(module);
     bind_states(module);
     bind_ledger(module);
 }

@@ -3,6 +3,7 @@
 
 PYBIND11_MODULE(_core, module) {
     nos::bind_mig(module);
+    nos::bind_specs(module);
     nos::bind_cluster(module);
     nos::bind_scheduling(module);
 }

@@ -14,6 +14,19 @@ void mix(std::size_t& seed, std::size_t value) {
 
 void mix(std::size_t& seed, std::string_view text) { mix(seed, std::hash<std::string_view>{}(text)); }
 
+void mix_selector(std::size_t& seed, std::string_view topology_key, const PodSelector& selector) {
+    mix(seed, topology_key);
+    for (const std::string& name : selector.namespaces) {
+        mix(seed, name);
+    }
+    for (const Requirement& requirement : selector.labels.value_or(std::vector<Requirement>{})) {
+        mix(seed, requirement.key);
+        for (const std::string& value : requirement.values) {
+            mix(seed, value);
+        }
+    }
+}
+
 bool any_address(const std::string& address) { return address.empty() || address == "0.0.0.0"; }
 
 }  // namespace
@@ -71,6 +84,23 @@ void PodSpec::settle() {
     if (gpu_share_milli > 0 && requests.gpus > 0) {
         throw std::invalid_argument("gpu_share_milli and nvidia.com/gpu exclude each other");
     }
+    std::ranges::sort(volumes);
+    const auto repeated = std::ranges::unique(volumes);
+    volumes.erase(repeated.begin(), repeated.end());
+    const auto names_a_key = [](const auto& term) { return !term.topology_key.empty(); };
+    const auto one_names_a_key = [&](const WeightedPodTerm& preferred) {
+        return names_a_key(preferred.term);
+    };
+    if (!std::ranges::all_of(pod_affinity, names_a_key) || !std::ranges::all_of(spread, names_a_key) ||
+        !std::ranges::all_of(pod_anti_affinity, names_a_key) ||
+        !std::ranges::all_of(preferred_pod_affinity, one_names_a_key)) {
+        throw std::invalid_argument("a topology key is missing");
+    }
+    for (const SpreadConstraint& constraint : spread) {
+        if (constraint.max_skew < 1 || constraint.min_domains < 1) {
+            throw std::invalid_argument("max_skew and min_domains must be at least 1");
+        }
+    }
     for (const HostPort& host_port : host_ports) {
         if (host_port.port < 1 || host_port.port > 65'535) {
             throw std::invalid_argument("host port " + std::to_string(host_port.port) +
@@ -109,11 +139,30 @@ std::size_t PodSpec::hash() const {
     for (const HostPort& host_port : host_ports) {
         mix(seed, static_cast<std::size_t>(host_port.port));
     }
-    for (const std::string& feature : unsupported) {
-        mix(seed, feature);
+    for (const auto* terms : {&pod_affinity, &pod_anti_affinity}) {
+        for (const PodTerm& term : *terms) {
+            mix_selector(seed, term.topology_key, term.selector);
+        }
     }
+    for (const WeightedPodTerm& preferred : preferred_pod_affinity) {
+        mix_selector(seed, preferred.term.topology_key, preferred.term.selector);
+    }
+    for (const SpreadConstraint& constraint : spread) {
+        mix_selector(seed, constraint.topology_key, constraint.selector);
+    }
+    for (const Attachment& volume : volumes) {
+        mix(seed, volume.handle);
+    }
+    for (const auto* texts : {&unsupported, &features, &images, &sole_claims}) {
+        for (const std::string& text : *texts) {
+            mix(seed, text);
+        }
+    }
+    mix(seed, waits_for);
     return seed;
 }
+
+std::uint64_t image_hash(std::string_view name) { return std::hash<std::string_view>{}(name); }
 
 void NodeSpec::validate() const {
     if (allocatable.gpus > most_gpus) {

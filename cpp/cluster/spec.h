@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "pod_selector.h"
 #include "selector.h"
 #include "states.h"
+#include "volume.h"
 
 namespace nos {
 
@@ -65,14 +67,37 @@ struct ProfileRequest {
 // Whether that is what a resource calls the profile: its + as a dot.
 bool names_profile(std::string_view resource_suffix, std::string_view profile);
 
+// A preference for nodes.
+struct PreferredTerm {
+    std::int32_t weight = 0;
+    SelectorTerm term;
+
+    auto operator<=>(const PreferredTerm&) const = default;
+};
+
 struct PodSpec {
     Quantities requests;
     std::vector<ProfileRequest> profiles;  // those among the requests
     std::int32_t gpu_share_milli = 0;      // of one GPU; 0: whole GPUs, requests.gpus of them
     Labels node_selector;
     std::optional<std::vector<SelectorTerm>> affinity;  // required node affinity: an OR of terms
+    std::vector<PreferredTerm> preferred_affinity;
     std::vector<Toleration> tolerations;
     std::vector<HostPort> host_ports;
+    std::vector<std::string> features;  // that its node must have
+    std::vector<std::string> images;    // of its containers
+
+    std::vector<PodTerm> pod_affinity;
+    std::vector<PodTerm> pod_anti_affinity;
+    std::vector<WeightedPodTerm> preferred_pod_affinity;
+    std::vector<SpreadConstraint> spread;
+    bool spread_by_default = false;  // the constraints are the cluster's: a node may lack some of their keys
+
+    std::vector<std::vector<SelectorTerm>> volume_affinity;  // of its bound volumes: an AND of ORs
+    std::vector<VolumeClaim> claims;                         // those not bound yet
+    std::vector<std::string> sole_claims;                    // no two Pods on nodes share one of these
+    std::vector<Attachment> volumes;                         // to attach; sorted, unique
+    std::string waits_for;                 // what has to happen before it can be placed anywhere
     std::vector<std::string> unsupported;  // what nos does not handle yet: such a Pod waits
 
     // GPU slots taken, and how much of each.
@@ -114,12 +139,27 @@ struct GpuSpec {
     bool operator==(const GpuSpec&) const = default;
 };
 
+// An image on a node. By the hash of its name: what is at stake is a preference, and nodes have hundreds.
+struct ImageSpec {
+    std::uint64_t name_hash = 0;
+    std::int64_t bytes = 0;
+
+    auto operator<=>(const ImageSpec&) const = default;
+};
+
+std::uint64_t image_hash(std::string_view name);
+
 struct NodeSpec {
     Quantities allocatable;
     std::vector<GpuSpec> gpus;  // by slot, where nos cuts this node's; else empty
     Labels labels;
     std::vector<Taint> taints;
     bool unschedulable = false;
+    std::vector<std::string> features;                                // sorted
+    std::vector<ImageSpec> images;                                    // sorted
+    std::vector<std::pair<std::string, std::int64_t>> attach_limits;  // by driver, sorted
+    std::vector<Attachment> attached;  // volumes on it, whoever uses them; sorted, unique
+    std::vector<std::string> by_dra;   // extended resources that it offers as DRA devices only
 
     void validate() const;
     bool operator==(const NodeSpec&) const = default;

@@ -42,6 +42,64 @@ class HostPort:
     def __init__(self, port: int, protocol: str = "TCP", address: str = "0.0.0.0") -> None: ...
 
 @final
+class PodLabels:
+    """A Pod's namespace and labels: what selectors see of it. Immutable, equal and hashable by content."""
+
+    def __init__(self, namespace: str = "", labels: Mapping[str, str] = ...) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class PodSelector:
+    """Which Pods: those of these namespaces, and of namespaces whose labels match namespace_labels, whose own labels
+    match. Requirements (In, NotIn, Exists, DoesNotExist) must all hold; None selects nobody, none at all everybody."""
+
+    def __init__(
+        self,
+        labels: Sequence[Requirement] | None,
+        *,
+        namespaces: Sequence[str] = (),
+        namespace_labels: Sequence[Requirement] | None = None,
+    ) -> None: ...
+
+@final
+class PodTerm:
+    """Pods near by: those that the selector selects, on nodes with the same value of the label topology_key."""
+
+    def __init__(self, topology_key: str, selector: PodSelector) -> None: ...
+
+@final
+class SpreadConstraint:
+    """A topology spread constraint; the selector names the Pod's own namespace. required: DoNotSchedule, else
+    ScheduleAnyway. honor_affinity, honor_taints: whether only nodes count that the Pod's node affinity allows, or whose
+    taints it tolerates."""
+
+    def __init__(
+        self,
+        topology_key: str,
+        selector: PodSelector,
+        *,
+        max_skew: int,
+        min_domains: int = 1,
+        required: bool = True,
+        honor_affinity: bool = True,
+        honor_taints: bool = False,
+    ) -> None: ...
+
+@final
+class VolumeClaim:
+    """A claim that is bound when its Pod's node is known. volumes: those that would do, best first, each with the nodes
+    that it can be used on, an OR of terms (None: every node). provision: where one can be made, an AND of ORs of terms
+    (empty: anywhere, None: nowhere)."""
+
+    def __init__(
+        self,
+        volumes: Sequence[tuple[str, Sequence[SelectorTerm] | None]] = ...,
+        *,
+        provision: Sequence[Sequence[SelectorTerm]] | None = None,
+    ) -> None: ...
+
+@final
 class GpuProfile:
     """One way to cut an instance from a GPU: `size` placement units from one of `starts` on. engines: how many of the
     model's engines it has for itself."""
@@ -143,6 +201,13 @@ class PodSpec:
     requests: effective requests by resource name ("cpu" in milli, others in base units; the "pods" slot is implied).
     gpu_share_milli: 1..999 asks for that share of one GPU instead of whole ones in requests["nvidia.com/gpu"].
     affinity: required node affinity, an OR of terms; None when there is none; an empty list matches no node.
+    preferred_affinity: terms with weights. preferred_pod_affinity: likewise; a negative weight is an anti-affinity.
+    features: what its node must have. images: normalised names, one per container and image volume.
+    spread_by_default: the constraints are the cluster's defaults, and a node may lack some of their keys.
+    volume_affinity: what its bound volumes ask of the node, an AND of ORs of terms. claims: those that are bound with
+    the node, in the order in which they choose. sole_claims: namespace/name of ReadWriteOncePod claims. volumes: CSI
+    driver and handle of what has to be attached.
+    waits_for: what has to happen before the Pod can be placed anywhere.
     unsupported: what the Pod uses that nos does not handle; such a Pod waits with a Reason that names it.
     """
 
@@ -153,8 +218,21 @@ class PodSpec:
         gpu_share_milli: int = 0,
         node_selector: Mapping[str, str] = ...,
         affinity: Sequence[SelectorTerm] | None = None,
+        preferred_affinity: Sequence[tuple[int, SelectorTerm]] = (),
         tolerations: Sequence[Toleration] = (),
         host_ports: Sequence[HostPort] = (),
+        features: Sequence[str] = (),
+        images: Sequence[str] = (),
+        pod_affinity: Sequence[PodTerm] = (),
+        pod_anti_affinity: Sequence[PodTerm] = (),
+        preferred_pod_affinity: Sequence[tuple[int, PodTerm]] = (),
+        spread: Sequence[SpreadConstraint] = (),
+        spread_by_default: bool = False,
+        volume_affinity: Sequence[Sequence[SelectorTerm]] = (),
+        claims: Sequence[VolumeClaim] = (),
+        sole_claims: Sequence[str] = (),
+        volumes: Sequence[tuple[str, str]] = (),
+        waits_for: str = "",
         unsupported: Sequence[str] = (),
     ) -> None: ...
     def __eq__(self, other: object) -> bool: ...
@@ -190,6 +268,9 @@ class NodeSpec:
 
     gpus: one per slot where nos cuts them. Then requests for nvidia.com/mig-* are met by geometry, whatever exists now,
     and what allocatable says of them is not looked at. ValueError when instances cannot be together.
+    images: bytes by name, every name of each. features: what Pods may need of it. attach_limits: volumes by CSI driver.
+    attached: driver and handle of the volumes on it, whoever uses them. by_dra: extended resources that it offers as
+    DRA devices only.
     """
 
     def __init__(
@@ -200,6 +281,11 @@ class NodeSpec:
         taints: Sequence[Taint] = (),
         unschedulable: bool = False,
         gpus: Sequence[GpuSpec] = ...,
+        images: Mapping[str, int] = ...,
+        features: Sequence[str] = (),
+        attach_limits: Mapping[str, int] = ...,
+        attached: Sequence[tuple[str, str]] = (),
+        by_dra: Sequence[str] = (),
     ) -> None: ...
     def __eq__(self, other: object) -> bool: ...
 
