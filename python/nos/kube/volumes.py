@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from nos import _core
 from nos.kube.pod import Pod
-from nos.kube.selectors import NodeTerm
+from nos.kube.selectors import NodeTerm, core_terms
 
 # Volumes that every node can mount, or whose failure to mount is not a matter of scheduling.
 _ANYWHERE = frozenset(
@@ -49,6 +50,14 @@ class NodeVolumes:
     features: tuple[str, ...] = ()
     attach_limits: tuple[tuple[str, int], ...] = ()
     attached: tuple[tuple[str, str], ...] = ()
+
+
+def core_claim(claim: Claim) -> _core.VolumeClaim:
+    """The core's spelling."""
+    return _core.VolumeClaim(
+        [(name, None if terms is None else core_terms(terms)) for name, terms in claim.volumes],
+        provision=None if claim.provision is None else [core_terms(terms) for terms in claim.provision],
+    )
 
 
 class _ClaimSource(Struct, rename="camel"):
