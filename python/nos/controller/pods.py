@@ -166,7 +166,6 @@ class PodSink:
                 _log.warning("Pod %s: %s", key, error)
                 upsert(())
 
-        self._nominated.discard(uid)
         self._edit(count)
         if before != node:
             self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
