@@ -1,4 +1,4 @@
-"""What a Pod uses that nos does not handle yet: such a Pod waits with a Reason that names it.
+"""What a Pod uses that nos does not handle yet: such a Pod waits with a Reason that names it. Volumes: see `volumes`.
 
 The rule is to fail closed. What can keep a Pod off a node and is not modelled is named here; what is only a preference
 (preferred affinities, ScheduleAnyway spreads) is left out of account; what has no say in the choice of a node is fine.
@@ -12,14 +12,6 @@ from msgspec.json import Decoder
 from nos.kube.pod import Container, Pod
 
 POD_GROUP_LABEL = "nos.nebuly.com/pod-group"
-
-# Volumes that every node can mount, or whose failure to mount is not a matter of scheduling.
-_ANYWHERE = frozenset(
-    (
-        *("configMap", "secret", "downwardAPI", "projected", "emptyDir", "image", "gitRepo", "hostPath"),
-        *("csi", "nfs", "cephfs", "azureFile", "flexVolume"),
-    )
-)
 
 
 class _Terms(Struct, rename="camel"):
@@ -35,13 +27,8 @@ class _Spread(Struct, rename="camel"):
     when_unsatisfiable: str = ""
 
 
-class _Claim(Struct, rename="camel"):
-    claim_name: str = ""
-
-
 _affinity = Decoder(_Affinity | None).decode
 _spreads = Decoder(list[_Spread] | None).decode
-_claim = Decoder(_Claim).decode
 _labels = Decoder(dict[str, str] | None).decode
 
 
@@ -61,8 +48,6 @@ def _found(pod: Pod) -> Iterator[str]:
         spread.when_unsatisfiable != "ScheduleAnyway" for spread in _spreads(spec.topology_spread_constraints) or ()
     ):
         yield "topology spread"
-    for volume in spec.volumes:
-        yield from _of_volume(volume)
     if spec.resource_claims:
         yield "resource claims"
     if bytes(spec.scheduling_group) != b"null":
@@ -79,18 +64,6 @@ def _found(pod: Pod) -> Iterator[str]:
         yield "restart rule RestartAllContainers"
     if any(_has_mount_options(c) for c in containers):
         yield "bind mount options"
-
-
-def _of_volume(volume: dict[str, Raw]) -> Iterator[str]:
-    for kind, source in volume.items():
-        if kind == "name" or kind in _ANYWHERE:
-            continue
-        if kind == "persistentVolumeClaim":
-            yield f"persistent volume claim {_claim(source).claim_name}"
-        elif kind == "ephemeral":
-            yield "ephemeral volume (a persistent volume claim)"
-        else:
-            yield f"{kind} volume"
 
 
 def _has_mount_options(container: Container) -> bool:
