@@ -5,10 +5,12 @@ as terms, and the core picks for each node the first volume that it can use.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
+from nos import _core
 from nos.kube.quantity import nano
-from nos.kube.selectors import NodeTerm
+from nos.kube.selectors import NodeTerm, core_terms
 from nos.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from nos.kube.storage_index import StorageIndex, quantity
 from nos.kube.volume_terms import Terms, all_hold, allowed, not_on_nodes, on_node, reached, requirements_of, usable_on
@@ -30,6 +32,15 @@ class Claim:
 
     def __hash__(self) -> int:
         return self._hash
+
+
+@lru_cache(maxsize=1024)
+def core_claim(claim: Claim) -> _core.VolumeClaim:
+    """The core's spelling."""
+    return _core.VolumeClaim(
+        [(name, None if terms is None else core_terms(terms)) for name, terms in claim.volumes],
+        provision=None if claim.provision is None else [core_terms(terms) for terms in claim.provision],
+    )
 
 
 class _Want(NamedTuple):
