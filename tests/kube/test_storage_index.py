@@ -84,12 +84,13 @@ def test_a_volume_that_is_taken_is_offered_to_its_claim_alone() -> None:
     seen = looked_at(of, "rival")
     assert seen & of.take("v", mine)
     assert (names(only(of)), names(only(of, "rival"))) == (["v"], ["w"])
-    assert seen & of.release("v")
+    assert not of.release("v", "ml/rival")
+    assert seen & of.release("v", "ml/data")
     assert (names(only(of)), names(only(of, "rival"))) == (["v", "w"], ["v", "w"])
     of.take("v", theirs)
     put(of, "volumes", volume("v", claimRef={"namespace": "ml", "name": "data", "uid": "uid-of-data"}))
     assert names(only(of)) == ["v"]  # what is written counts more than what we meant to write
-    of.release("v")
+    of.release("v", "ml/rival")
     assert (names(only(of)), names(only(of, "rival"))) == (["v"], ["w"])
 
 

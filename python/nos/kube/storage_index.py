@@ -142,9 +142,10 @@ class StorageIndex:
         metadata = claim.metadata
         return self._assume(name, ClaimRef(metadata.namespace, metadata.name, metadata.uid))
 
-    def release(self, name: str) -> set[Key]:
+    def release(self, name: str, claim_key: str) -> set[Key]:
         """Nothing has come of that, or it is written."""
-        return self._assume(name, None)
+        taken = self._taken.get(name)
+        return self._assume(name, None) if taken and taken.key == claim_key else set()
 
     def _assume(self, name: str, reference: ClaimRef | None) -> set[Key]:
         volume = self.volume(name)

@@ -79,11 +79,23 @@ class Used:
     unsupported: tuple[str, ...] = ()
 
 
+class Offer(NamedTuple):
+    """How a claim that has to be bound can be served."""
+
+    key: str
+    claim: Claim
+
+
 class Asked(NamedTuple):
     """What a Pod's volumes ask for, and the claims that are to be bound, in the order of `volumes.claims`."""
 
     volumes: PodVolumes
     to_bind: tuple[str, ...] = ()
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The claims that are to be bound."""
+        return tuple(map(Offer, self.to_bind, self.volumes.claims))
 
 
 class _ClaimSource(Struct, rename="camel"):
