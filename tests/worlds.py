@@ -121,3 +121,67 @@ nodes = st.composite(_node)()
 pods = st.composite(_pod)()
 cut_nodes = st.composite(_cut_node)()
 profile_pods = st.composite(_profile_pod)()
+
+# Pods that look at each other. Few labels and places, so that many match.
+PLACES = ("zone", "rack", "host")
+namespace_names = st.sampled_from(["one", "two", "three"])
+namespace_labels = st.dictionaries(st.just("team"), st.sampled_from(["a", "b"]), max_size=1)
+pod_labels = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["a", "b"]), max_size=2)
+
+
+def _requirements_on(keys: list[str]) -> st.SearchStrategy[Any]:
+    key, value = st.sampled_from(keys), st.sampled_from(["a", "b"])
+    return st.one_of(
+        st.tuples(key, st.sampled_from(["In", "In", "NotIn"]), st.lists(value, min_size=1, max_size=2)),
+        st.tuples(key, st.sampled_from(["Exists", "DoesNotExist"]), st.just([])),
+    )
+
+
+_selected_labels = mostly(st.lists(_requirements_on(["app", "tier"]), max_size=2), st.none())
+_selectors = st.fixed_dictionaries(
+    {"labels": _selected_labels, "namespaces": st.lists(namespace_names, max_size=2, unique=True)},
+    optional={"namespace_labels": st.lists(_requirements_on(["team"]), max_size=1)},
+)
+near_terms = st.tuples(st.sampled_from(PLACES), _selectors)
+spreads = st.fixed_dictionaries(
+    {
+        "key": st.sampled_from(PLACES),
+        "selector": st.fixed_dictionaries({"labels": _selected_labels}),
+        "max_skew": st.sampled_from([1, 1, 2]),
+        "min_domains": st.sampled_from([1, 1, 2, 3]),
+        "required": mostly(st.just(True), st.just(False)),
+        "honor_affinity": st.booleans(),
+        "honor_taints": st.booleans(),
+    }
+)
+
+
+def _place(draw: Any) -> dict[str, Any]:
+    """A node with a place in most topologies; cordoned ones have the taint that the controller manager gives them."""
+    labels = {key: draw(st.sampled_from(["p", "q"])) for key in PLACES if draw(st.integers(0, 5))}
+    cordoned = draw(mostly(st.just(False), st.just(True)))
+    cordon = [("node.kubernetes.io/unschedulable", "", "NoSchedule")] if cordoned else []
+    return {
+        "allocatable": {"cpu": draw(st.sampled_from([1000, 4000])), "pods": draw(st.sampled_from([3, 10]))},
+        "labels": labels,
+        "taints": [*draw(mostly(st.just([]), st.lists(taints, max_size=1))), *cordon],
+        "unschedulable": cordoned,
+    }
+
+
+def _neighbour(draw: Any) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "requests": {"cpu": draw(st.sampled_from([0, 500]))},
+        "namespace": draw(namespace_names),
+        "labels": draw(pod_labels),
+        "tolerations": draw(mostly(st.just([]), st.lists(tolerations, max_size=1))),
+        "selector": draw(mostly(st.just({}), st.dictionaries(st.just("zone"), st.just("p"), max_size=1))),
+    }
+    for kind in draw(st.lists(st.sampled_from(["near", "apart", "spread", "liked"]), max_size=3)):
+        one = {"spread": spreads, "liked": st.tuples(st.sampled_from([-10, 5, 100]), near_terms)}.get(kind, near_terms)
+        pod.setdefault(kind, []).append(draw(one))
+    return pod
+
+
+places = st.composite(_place)()
+neighbours = st.composite(_neighbour)()

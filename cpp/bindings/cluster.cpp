@@ -115,6 +115,7 @@ void bind_states(const py::module_& module) {
         .def_property_readonly("phase", [](const PodState& state) { return phase_name(state.pod.phase); })
         .def_property_readonly("gpus", [](const PodState& state) { return listed(state.pod.gpus); })
         .def_readonly("instances", &PodState::instances)
+        .def_property_readonly("volumes", [](const PodState& state) { return state.pod.volumes; })
         .def_readonly("placed", &PodState::placed)
         .def_readonly("ready", &PodState::ready)
         .def_property_readonly("priority", [](const PodState& state) { return state.pod.priority; });
@@ -222,13 +223,14 @@ void bind_ledger(const py::module_& module) {
         .def(
             "assume",
             [](Cluster& self, std::string_view uid, std::string_view node,
-               const std::vector<std::uint16_t>& gpus, const std::vector<NamedHeld>& instances) {
+               const std::vector<std::uint16_t>& gpus, const std::vector<NamedHeld>& instances,
+               std::vector<std::string> volumes) {
                 const Entry entry{self.door()};
                 self.assume(pod_called(self, uid), node_called(self, node), Slots{gpus.begin(), gpus.end()},
-                            instances_of(self, node, instances));
+                            instances_of(self, node, instances), std::move(volumes));
             },
             py::arg("uid"), py::arg("node"), py::arg("gpus") = std::vector<std::uint16_t>{},
-            py::arg("instances") = std::vector<NamedHeld>{})
+            py::arg("instances") = std::vector<NamedHeld>{}, py::arg("volumes") = std::vector<std::string>{})
         .def(
             "forget",
             [](Cluster& self, std::string_view uid) {

@@ -1,6 +1,7 @@
 // The ledger's self-check: every sum again, from the Pods and node specs alone.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -183,6 +184,14 @@ void Cluster::check_relations() const {
         }
     }
     require(claims == claim_pods_.values(), "Pods with a claim for themselves");
+    std::set<std::string, std::less<>> chosen;
+    for (const Pod& pod : pods_.values()) {
+        require(pod.volumes.empty() || pod.phase == Phase::assumed, "volumes of a Pod that is not assumed");
+        for (const std::string& volume : pod.volumes) {
+            require(volume.empty() || chosen.insert(volume).second, "volume " + volume + " chosen twice");
+        }
+    }
+    require(chosen == chosen_, "chosen volumes");
     for (const InternedSpec& interned : specs_.values()) {
         for (const Term& term : interned.terms) {
             const Topology& topology = topologies_[term.topology];

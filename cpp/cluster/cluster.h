@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -90,8 +91,8 @@ class Cluster {
     bool remove_namespace(std::string_view name);
 
     // Count a waiting Pod on a node. Throws std::invalid_argument when it does not wait, the node is absent,
-    // a slot has not enough left, or an instance does not fit.
-    void assume(PodId id, NodeId node_id, Slots gpus, Instances instances);
+    // a slot has not enough left, an instance does not fit, or a volume is chosen for another Pod.
+    void assume(PodId id, NodeId node_id, Slots gpus, Instances instances, std::vector<std::string> volumes);
     // Return an assumed Pod to the waiting ones; false when it is not assumed.
     bool forget(PodId id);
 
@@ -128,6 +129,9 @@ class Cluster {
     [[nodiscard]] DriverId driver(VolumeId volume) const { return attachments_.driver(volume); }
     // Whether a Pod on a node has one of the claims that the spec must have for itself.
     [[nodiscard]] bool claim_taken(const InternedSpec& spec) const;
+    // Whether the volume is chosen for an assumed Pod. Changes with choices_version.
+    [[nodiscard]] bool volume_chosen(std::string_view volume) const { return chosen_.contains(volume); }
+    [[nodiscard]] std::uint64_t choices_version() const { return choices_version_; }
     [[nodiscard]] const Demand& demand() const { return demand_; }
     [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
 
@@ -164,6 +168,7 @@ class Cluster {
         NodeId node;  // where it was assumed before; invalid when it waited
         Slots gpus;
         Instances instances;
+        std::vector<std::string> volumes;
     };
 
     NodeId intern_node(std::string_view name);
@@ -191,6 +196,7 @@ class Cluster {
     static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
     void check_relations() const;
     void take_claims(const Pod& pod, bool taken);
+    void choose_volumes(const Pod& pod, bool chosen);
     void settle_volumes(Node& node);
 
     void claim_known(Node& node, PodId id);
@@ -216,7 +222,9 @@ class Cluster {
     Names uids_;
     Names resource_names_;  // never released: there are few
     CountedNames claim_names_;
-    Table<ClaimId, std::uint32_t> claim_pods_;  // on nodes
+    Table<ClaimId, std::uint32_t> claim_pods_;   // on nodes
+    std::set<std::string, std::less<>> chosen_;  // volumes, for assumed Pods
+    std::uint64_t choices_version_ = 0;
     Attachments attachments_;
     Selection selection_;
     Topologies topologies_;

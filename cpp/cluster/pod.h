@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "cut.h"
 #include "few.h"
@@ -31,6 +33,7 @@ struct Pod {
     std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
     Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
     Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise
+    std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
 
 }  // namespace nos

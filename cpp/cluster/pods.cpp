@@ -108,6 +108,10 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     if (same_place && same_spec && (record.gpus.empty() || record.gpus == pod.gpus) &&
         (record.instances.empty() || record.instances == pod.instances)) {
         if (node.valid()) {
+            if (phase == Phase::bound) {
+                choose_volumes(pod, false);
+                pod.volumes.clear();
+            }
             pod.phase = phase;
             if (!same_looks) {
                 touch(node);
@@ -126,6 +130,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         stop_waiting(id);
     } else if (old_node.valid()) {
         detach(id);
+        pod.volumes.clear();
     }
     if (!same_spec) {
         pod.spec = intern(record.spec);
@@ -163,8 +168,9 @@ bool Cluster::remove_pod(std::string_view uid) {
     return true;
 }
 
-void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances) {
-    const Pod& pod = pods_[id];
+void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances,
+                     std::vector<std::string> volumes) {
+    Pod& pod = pods_[id];
     const Node& node = nodes_[node_id];
     const PodSpec& spec = *specs_[pod.spec].spec;
     if (pod.phase != Phase::waiting) {
@@ -189,10 +195,16 @@ void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances) 
         }
     }
     require_fit(node, uid(id), spec, gpus, instances);
+    for (const std::string& volume : volumes) {
+        if (!volume.empty() && volume_chosen(volume)) {
+            throw std::invalid_argument("volume " + volume + " is chosen for another Pod");
+        }
+    }
+    pod.volumes = std::move(volumes);
     stop_waiting(id);
     attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), Claiming::known);
     if (in_transaction_) {
-        journal_.push_back({id, NodeId{}, {}, {}});
+        journal_.push_back({id, NodeId{}, {}, {}, {}});
     }
 }
 
@@ -204,12 +216,13 @@ bool Cluster::forget(PodId id) {
     const NodeId node = pod.node;
     detach(id);
     if (in_transaction_) {
-        journal_.push_back({id, node, pod.gpus, pod.instances});
+        journal_.push_back({id, node, pod.gpus, pod.instances, pod.volumes});
     } else {
         release_if_unused(node);
     }
     pod.gpus.clear();
     pod.instances.clear();
+    pod.volumes.clear();
     start_waiting(id);
     return true;
 }
@@ -218,6 +231,7 @@ bool Cluster::forget(PodId id) {
 void Cluster::undo(const Undo& last) {
     if (last.node.valid()) {
         stop_waiting(last.pod);
+        pods_[last.pod].volumes = last.volumes;
         attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
     } else {
         forget(last.pod);
@@ -250,6 +264,7 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     pod.index = static_cast<std::uint32_t>(node.pods.size());
     node.pods.push_back(id);
     take_claims(pod, true);
+    choose_volumes(pod, true);
     if (node.present()) {
         count(node, id);
         if (claiming == Claiming::all) {
@@ -271,12 +286,27 @@ void Cluster::detach(PodId id) {
     pods_[node.pods[pod.index]].index = pod.index;
     node.pods.pop_back();
     take_claims(pod, false);
+    choose_volumes(pod, false);
     pod.node = NodeId{};
 }
 
 void Cluster::take_claims(const Pod& pod, bool taken) {
     for (const ClaimId claim : specs_[pod.spec].sole_claims) {
         claim_pods_[claim] += taken ? 1U : ~0U;
+    }
+}
+
+void Cluster::choose_volumes(const Pod& pod, bool chosen) {
+    for (const std::string& volume : pod.volumes) {
+        if (volume.empty()) {
+            continue;  // it is to be made
+        }
+        ++choices_version_;
+        if (chosen) {
+            chosen_.insert(volume);
+        } else {
+            chosen_.erase(volume);
+        }
     }
 }
 

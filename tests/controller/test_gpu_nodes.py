@@ -13,7 +13,8 @@ from nos.controller.ledger import Ledger
 from nos.kube.gpunode import GPUNode, Spec, decode_gpu_node
 from nos.kube.node import Node, decode_node
 from tests.controller.gpu_agent import PRODUCT, REPORTED_MODEL
-from tests.controller.test_ledger import in_loop, pod
+from tests.controller.in_loop import in_loop
+from tests.controller.test_ledger import pod
 
 KEEPS = {"gpus": [{"index": 0, "mig": True, "instances": [{"profile": "3g.40gb", "start": 4}]}]}
 DESTROYS = {"gpus": [{"index": 0, "mig": True, "instances": [{"profile": "7g.80gb", "start": 0}]}]}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from nos import _core
@@ -13,17 +11,7 @@ from nos.controller.ledger import Ledger
 from nos.controller.waiting import State
 from nos.kube.node import Node, decode_node
 from nos.kube.pod import Pod, decode_pod
-
-
-def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run the test in an event loop."""
-
-    @functools.wraps(test)
-    def run() -> None:
-        asyncio.run(test())
-
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would look for a coroutine
-    return run
+from tests.controller.in_loop import in_loop
 
 
 def node(name: str, gpus: int = 8) -> Node:
@@ -48,16 +36,15 @@ def pod(name: str, gpus: int = 1, *, on: str = "", slots: str = "", **metadata: 
 
 def synced(*items: Node | Pod) -> Ledger:
     ledger = Ledger("nos-scheduler")
-    ledger.nodes.restart()
-    ledger.pods.restart()
+    for sink in ledger.sinks:
+        sink.restart()
     for item in items:
         if isinstance(item, Node):
             ledger.nodes.changed(item)
         else:
             ledger.pods.changed(item)
-    ledger.nodes.synced()
-    ledger.pods.synced()
-    ledger.gpu_nodes.synced()
+    for sink in ledger.sinks:
+        sink.synced()
     assert ledger.synced
     return ledger
 

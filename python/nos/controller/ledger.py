@@ -9,18 +9,36 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from nos import _core
+from nos.controller.devices import DeviceOffers
 from nos.controller.gpu_nodes import GpuNodeSink
 from nos.controller.nodes import NodeSink
 from nos.controller.pods import PodSink
+from nos.controller.spread_defaults import SpreadDefaults
+from nos.controller.store import Store
 from nos.controller.waiting import State, Waiting
+from nos.kube.decode import Owner
+from nos.kube.namespace import Namespace
 
 _log = logging.getLogger(__name__)
 
 
+class Listed(Protocol):
+    """What has been listed once `synced_once` is set."""
+
+    synced_once: asyncio.Event
+
+    def restart(self) -> None:
+        """See nos.kube.watch.Sink."""
+
+    def synced(self) -> None:
+        """See nos.kube.watch.Sink."""
+
+
 class Ledger:
-    """The Cluster, its sinks (`pods`, `nodes`, `gpu_nodes`) and the Pods that wait."""
+    """The Cluster, its sinks and the Pods that wait."""
 
     def __init__(self, scheduler_name: str) -> None:
         self.cluster = _core.Cluster()
@@ -28,19 +46,28 @@ class Ledger:
         self.pods = PodSink(self, scheduler_name)
         self.nodes = NodeSink(self)
         self.gpu_nodes = GpuNodeSink(self)
+        self.namespaces = Store[Namespace](self._namespace)
+        self.spread_defaults = SpreadDefaults(self._revise)
+        self.devices = DeviceOffers(self.nodes.revise)
         self._news = asyncio.Event()  # something that may let a Pod run
         self._stale = False  # something that only may, if it is more than an echo
         self._busy = False
         self._queued: list[Callable[[], object]] = []
 
     @property
+    def sinks(self) -> tuple[Listed, ...]:
+        """All of them."""
+        devices = self.devices.classes, self.devices.slices
+        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, *self.spread_defaults.sinks, *devices
+
+    @property
     def synced(self) -> bool:
         """True once the watches have listed what exists."""
-        return all(sink.synced_once.is_set() for sink in (self.pods, self.nodes, self.gpu_nodes))
+        return all(sink.synced_once.is_set() for sink in self.sinks)
 
     async def wait_synced(self) -> None:
         """Return when the watches have listed what exists."""
-        for sink in (self.pods, self.nodes, self.gpu_nodes):
+        for sink in self.sinks:
             await sink.synced_once.wait()
 
     async def wait_news(self, patience: float) -> None:
@@ -113,9 +140,24 @@ class Ledger:
 
     def admit(self, waiting: Waiting) -> None:
         """Let the scheduler see it."""
-        uid, spec, priority, arrival = waiting.uid, waiting.spec, waiting.priority, waiting.arrival
-        self.edit(lambda: self.cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival))
+        uid, spec, labels = waiting.uid, waiting.spec, waiting.labels
+        priority, arrival = waiting.priority, waiting.arrival
+        self.edit(lambda: self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival))
         self.wake()
+
+    def _namespace(self, before: Namespace | None, now: Namespace | None) -> None:
+        name = (now or before).metadata.name  # type: ignore[union-attr]
+        if now is None:
+            self.edit(lambda: self.cluster.remove_namespace(name))
+        elif before is None or before.metadata.labels != now.metadata.labels:
+            self.edit(lambda: self.cluster.upsert_namespace(name, now.metadata.labels))
+            self.wake()
+
+    def _revise(self, namespaces: set[str], owners: set[tuple[str, Owner]]) -> None:
+        for waiting in list(self.waiting.values()):
+            owner = waiting.facts.owner
+            if waiting.namespace in namespaces or (owner and (waiting.namespace, owner) in owners):
+                self.pods.revise(waiting)
 
     def _apply(self, edit: Callable[[], object]) -> None:
         try:

@@ -1,9 +1,9 @@
-"""Nodes from their watch, and what nos cuts of their GPUs, make what each node offers."""
+"""Nodes from their watch, how their GPUs are cut and what else they have, make what each node offers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from nos import _core
@@ -22,7 +22,7 @@ class NodeSink:
         self.synced_once = asyncio.Event()
         self.known: dict[str, _core.NodeSpec] = {}
         self.changed_cut: Callable[[str], None] = lambda _: None  # told of a node whose GPUs or their report changed
-        self._cut: dict[str, Node] = {}  # those whose GPUs nos cuts
+        self._nodes: dict[str, Node] = {}
         self._ledger = ledger
         self._listed: set[str] | None = None
 
@@ -43,30 +43,37 @@ class NodeSink:
         name = node.metadata.name
         if self._listed is not None:
             self._listed.add(name)
-        if node.metadata.labels.get(PARTITIONING_LABEL) in CUT_BY_NOS:
-            self._cut[name] = node
-            self.refresh(name)
-        else:
-            was_cut = self._cut.pop(name, None)
-            self._offers(name, node_spec(node))
-            if was_cut:
-                self.changed_cut(name)
+        was_cut = self.is_cut(name)
+        self._nodes[name] = node
+        self._offers(name)
+        if was_cut and not self.is_cut(name):
+            self.changed_cut(name)
 
     def is_cut(self, name: str) -> bool:
         """Whether nos cuts the node's GPUs."""
-        return name in self._cut
+        node = self._nodes.get(name)
+        return node is not None and node.metadata.labels.get(PARTITIONING_LABEL) in CUT_BY_NOS
 
     def refresh(self, name: str) -> None:
         """Look again at how a node's GPUs are cut."""
-        if node := self._cut.get(name):
-            self._offers(name, node_spec(node, self._ledger.gpu_nodes.gpus(name)))
+        if self.is_cut(name):
+            self._offers(name)
 
-    def _offers(self, name: str, spec: _core.NodeSpec) -> None:
+    def revise(self, names: Iterable[str] | None) -> None:
+        """Something else about these nodes has changed (None: all): look again at what they offer."""
+        for name in list(self._nodes) if names is None else names:
+            if name in self._nodes:
+                self._offers(name)
+
+    def _offers(self, name: str) -> None:
+        node = self._nodes[name]
+        gpus = self._ledger.gpu_nodes.gpus(name) if self.is_cut(name) else None
+        spec = node_spec(node, gpus, by_dra=self._ledger.devices.of(node))
         if self.known.get(name) != spec:  # most events are heartbeats
             self.known[name] = spec
             self._ledger.edit(lambda: self._ledger.cluster.upsert_node(name, spec))
             self._ledger.wake()
-            if name in self._cut:
+            if gpus is not None:
                 self.changed_cut(name)
 
     def deleted(self, node: Node) -> None:
@@ -74,8 +81,9 @@ class NodeSink:
         self._remove(node.metadata.name)
 
     def _remove(self, name: str) -> None:
+        was_cut = self.is_cut(name)
         self.known.pop(name, None)
-        was_cut = self._cut.pop(name, None)
+        self._nodes.pop(name, None)
         self._ledger.edit(lambda: self._ledger.cluster.remove_node(name))
         if was_cut:
             self.changed_cut(name)

@@ -1,8 +1,9 @@
 """Pods from their watch: those that wait are offered to the scheduler, those that have a node count there.
 
 Counted are all Pods that have a node and are not Succeeded or Failed, whoever placed them; ours to place are those
-without a node that name our scheduler, have no scheduling gate and are not being deleted. Per bound Pod only its uid,
-name and node are kept in Python, and what its Binding gave it of the node's GPUs; the rest is in the core.
+without a node that name our scheduler, have no scheduling gate and are not being deleted. Of the others without a node
+those count that were nominated to one: room is kept for them there. Per bound Pod only its uid, name and node are kept
+in Python, and what its Binding gave it of the node's GPUs; the rest is in the core.
 """
 
 from __future__ import annotations
@@ -13,9 +14,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nos import _core
-from nos.controller.waiting import State, Waiting
+from nos.controller.waiting import Facts, State, Waiting
 from nos.kube.cut import Holding
-from nos.kube.decode import bound_spec, created, gpus, instances, spec_of, template
+from nos.kube.decode import (
+    bound_spec,
+    controller,
+    created,
+    gpus,
+    instances,
+    pod_labels,
+    spec_of,
+    template,
+)
 from nos.kube.pod import Pod
 from nos.kube.volumes import unread
 
@@ -38,6 +48,8 @@ class PodSink:
         self._ledger = ledger
         self._scheduler_name = scheduler_name
         self.holdings: dict[str, dict[str, Holding]] = {}  # of bound Pods, by node and uid
+        self.left_unrun: Callable[[Pod], None] = lambda _: None  # told of a Pod that left its node before it ran
+        self._nominated: set[str] = set()
         self._known: dict[str, tuple[str, str]] = {}  # namespace/name and node, empty while it waits, by uid
         self._bound_uids: dict[str, str] = {}  # by namespace/name
         self._listed: set[str] | None = None  # since `restart`, until `synced`
@@ -72,14 +84,20 @@ class PodSink:
         elif pod.spec.node_name:
             self._bound(pod)
         elif self._is_ours(pod):
+            if uid in self._nominated:  # its gates are gone
+                self._withdraw(uid)
             self._waits(pod)
-        elif self._ledger.waiting.pop(uid, None) is not None:
-            self._edit(lambda: self._ledger.cluster.remove_pod(uid))
-            self._ledger.wake()
+        elif pod.status.nominated_node_name and pod.metadata.deletion_timestamp is None:
+            self._is_to_come(pod)
+        elif uid in self._ledger.waiting or uid in self._nominated:
+            self._withdraw(uid)
 
     def deleted(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink."""
         self._remove(pod.metadata.uid)
+        # One that is not selected any more, as it has ended, is `deleted` in the state before.
+        if pod.spec.node_name and pod.status.phase == "Pending" and pod.metadata.deletion_timestamp is None:
+            self.left_unrun(pod)
 
     def bound_uid(self, key: str, node: str) -> str:
         """The uid of the Pod of that namespace/name on the node; empty where there is none."""
@@ -91,15 +109,31 @@ class PodSink:
         holdings = self.holdings.get(node, {})
         holdings.update({uid: holding._replace(new=False) for uid, holding in holdings.items() if holding.new})
 
+    def is_for_us(self, pod: Pod) -> bool:
+        """Whether the Pod names our scheduler."""
+        return pod.spec.scheduler_name == self._scheduler_name
+
     def _is_ours(self, pod: Pod) -> bool:
-        return (
-            pod.spec.scheduler_name == self._scheduler_name
-            and not pod.spec.scheduling_gates
-            and pod.metadata.deletion_timestamp is None
-        )
+        return self.is_for_us(pod) and not pod.spec.scheduling_gates and pod.metadata.deletion_timestamp is None
+
+    def _withdraw(self, uid: str) -> None:
+        """It does not wait for us any more, or is nominated no more."""
+        self._ledger.waiting.pop(uid, None)
+        self._nominated.discard(uid)
+        self._edit(lambda: self._ledger.cluster.remove_pod(uid))
+        self._ledger.wake()
+
+    def _is_to_come(self, pod: Pod) -> None:
+        """Another scheduler has made room for it."""
+        uid, spec, labels, node = pod.metadata.uid, bound_spec(pod), pod_labels(pod), pod.status.nominated_node_name
+        priority, cluster = pod.spec.priority or 0, self._ledger.cluster
+        self._ledger.waiting.pop(uid, None)
+        self._nominated.add(uid)
+        self._edit(lambda: cluster.upsert_pod(uid, spec, labels=labels, priority=priority, node=node, nominated=True))
 
     def _bound(self, pod: Pod) -> None:
         uid, spec, node = pod.metadata.uid, bound_spec(pod), pod.spec.node_name
+        labels, terminating = pod_labels(pod), pod.metadata.deletion_timestamp is not None
         key, before = self._known[uid]
         given = gpus(pod), instances(pod)
         holding = self.holdings.get(node, {}).get(uid)
@@ -112,14 +146,27 @@ class PodSink:
         priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
         cluster = self._ledger.cluster
 
+        def upsert(held: tuple[tuple[int, str, int], ...]) -> None:
+            cluster.upsert_pod(
+                uid,
+                spec,
+                labels=labels,
+                priority=priority,
+                arrival=arrival,
+                node=node,
+                terminating=terminating,
+                gpus=given[0],
+                instances=held,
+            )
+
         def count() -> None:
-            slots, held = given
             try:
-                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots, instances=held)
+                upsert(given[1])
             except ValueError as error:  # whatever the annotation says, the Pod is there and counts
                 _log.warning("Pod %s: %s", key, error)
-                cluster.upsert_pod(uid, spec, priority=priority, arrival=arrival, node=node, gpus=slots)
+                upsert(())
 
+        self._nominated.discard(uid)
         self._edit(count)
         if before != node:
             self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
@@ -129,35 +176,35 @@ class PodSink:
 
     def revise(self, waiting: Waiting) -> None:
         """Something that its Pod refers to has changed: look again at what it asks for."""
-        self._asks(waiting, spec_of(waiting.template, volumes=waiting.volumes), waiting.priority)
+        self._asks(waiting, self._spec(waiting.namespace, waiting.facts), waiting.labels, waiting.priority)
 
     def _waits(self, pod: Pod) -> None:
-        uid, asked, volumes, priority = pod.metadata.uid, template(pod), unread(pod), pod.spec.priority or 0
+        uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
+        facts = Facts(template(pod), unread(pod), bytes(pod.metadata.labels), controller(pod))
+        spec, labels = self._spec(namespace, facts), pod_labels(pod)
         waiting = self._ledger.waiting.get(uid)
         if waiting is None:
-            waiting = Waiting(
-                pod.metadata.namespace,
-                pod.metadata.name,
-                uid,
-                asked,
-                volumes,
-                spec_of(asked, volumes=volumes),
-                priority,
-                self._arrival(pod.metadata.creation_timestamp),
-            )
+            arrival = self._arrival(pod.metadata.creation_timestamp)
+            waiting = Waiting(namespace, pod.metadata.name, uid, facts, spec, labels, priority, arrival)
             self._ledger.waiting[uid] = waiting
             self._ledger.admit(waiting)
         else:
-            waiting.template, waiting.volumes = asked, volumes
-            self._asks(waiting, spec_of(asked, volumes=volumes), priority)
+            waiting.facts = facts
+            self._asks(waiting, spec, labels, priority)
         waiting.version = pod.metadata.resource_version
         waiting.message = next(
             (c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None
         )
 
-    def _asks(self, waiting: Waiting, spec: _core.PodSpec, priority: int) -> None:
-        if waiting.spec != spec or waiting.priority != priority:
-            waiting.spec, waiting.priority = spec, priority
+    def _spec(self, namespace: str, facts: Facts) -> _core.PodSpec:
+        default = None
+        if not facts.template.has_spread:
+            default = self._ledger.spread_defaults.of(namespace, facts.labels, facts.owner)
+        return spec_of(facts.template, volumes=facts.volumes, default=default)
+
+    def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int) -> None:
+        if (waiting.spec, waiting.labels, waiting.priority) != (spec, labels, priority):
+            waiting.spec, waiting.labels, waiting.priority = spec, labels, priority
             if waiting.state is not State.DEFERRED:
                 self._ledger.admit(waiting)
 
@@ -167,6 +214,7 @@ class PodSink:
             del self._bound_uids[key]
         had = self.holdings.get(node, {}).pop(uid, None)
         self._ledger.waiting.pop(uid, None)
+        self._nominated.discard(uid)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))
         if had:
             if not self.holdings[node]:

@@ -27,7 +27,7 @@ from nos.controller.waiting import State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
 from nos.kube.encode import CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
 from nos.kube.errors import ApiError, Unreachable
-from nos.kube.pod import decode_pod
+from nos.kube.pod import Pod, decode_pod
 
 _log = logging.getLogger(__name__)
 _MOST_EVENTS = 20_000  # waiting to be sent; past that the oldest are dropped
@@ -190,6 +190,13 @@ class Reporter:
             await self._client.request("POST", path, body=body, attempts=2)
         except (ApiError, Unreachable) as error:
             _log.debug("an event was not written: %s", error)
+
+    def rejected(self, pod: Pod, why: str) -> None:
+        """The kubelet of the node that a Pod was bound to did not admit it."""
+        of = pod.metadata
+        self._events.append(
+            _Event(datetime.now(UTC), of.namespace, of.name, of.uid, "Warning", "RejectedByKubelet", "Binding", why)
+        )
 
     def _note(self, waiting: Waiting, type_: str, reason: str, action: str, note: str) -> None:
         self._events.append(

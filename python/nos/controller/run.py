@@ -23,20 +23,17 @@ from nos.controller import loop
 from nos.controller.binder import Binder
 from nos.controller.cutting import Cutter
 from nos.controller.ledger import Ledger
+from nos.controller.rejections import Rejections
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
+from nos.controller.watches import Watches
 from nos.kube.access import Access
-from nos.kube.client import Client, pause
-from nos.kube.errors import ApiError, Unreachable
-from nos.kube.gpunode import GPU_NODES, GPUNode, decode_gpu_node
+from nos.kube.client import Client
 from nos.kube.lease import Lease, LeaseLost
-from nos.kube.node import Node, decode_node
-from nos.kube.pod import Pod, decode_pod
-from nos.kube.watch import Watch
 from nos.observe import health
+from nos.observe.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-_LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 _DRAIN_S = 8.0
 _HARD_EXIT_S = 3.0
 
@@ -53,7 +50,8 @@ async def _main(settings: Settings, access: Access) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Client(access) as client:
         controller = Controller(settings, client)
-        async with health.serve(settings.health_address, lambda: controller.not_ready) as address:
+        serve = health.serve(settings.health_address, lambda: controller.not_ready, controller.metrics)
+        async with serve as address:
             _log.info("API server %s, health on %s", access.server, address)
             life = asyncio.create_task(controller.run())
             stopping = asyncio.create_task(stop.wait())
@@ -73,6 +71,7 @@ class Controller:
 
     def __init__(self, settings: Settings, client: Client) -> None:
         self.not_ready = "starting"  # empty when ready
+        self.metrics = Metrics()
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
         election = settings.leader_election
         self._settings = settings
@@ -110,10 +109,9 @@ class Controller:
             on_cut=lambda *cut: self._reporter.cut(*cut),
             on_failed=lambda *failed: self._reporter.not_cut(*failed),
         )
-        self._client = client
-        self._pods = Watch[Pod](client, "/api/v1/pods", decode_pod, self._ledger.pods, field_selector=_LIVE_PODS)
-        self._nodes = Watch[Node](client, "/api/v1/nodes", decode_node, self._ledger.nodes)
-        self._gpu_nodes = Watch[GPUNode](client, GPU_NODES, decode_gpu_node, self._ledger.gpu_nodes)
+        self._rejections = Rejections(client, self._ledger, self.metrics, on_rejected=self._reporter.rejected)
+        self._ledger.pods.left_unrun = self._rejections.left_unrun
+        self._watches = Watches(client, self._ledger)
 
     async def run(self) -> None:
         """Never returns; raises what ended it."""
@@ -126,13 +124,7 @@ class Controller:
         async with asyncio.TaskGroup() as parts:
             if elect:
                 parts.create_task(self._lease.hold())
-            parts.create_task(self._nodes.run())
-            parts.create_task(self._pods.run())
-            if await self._serves_gpu_nodes():
-                parts.create_task(self._gpu_nodes.run())
-            else:
-                _log.warning("the API server has no GPUNodes: no GPU is cut until the CRD is there and nos restarts")
-                self._ledger.gpu_nodes.synced()
+            await self._watches.start(parts)
             await self._ledger.wait_synced()
             _settle_memory()
             self.not_ready = ""
@@ -145,24 +137,9 @@ class Controller:
             parts.create_task(self._binder.run())
             parts.create_task(self._cutter.run())
             parts.create_task(self._reporter.run())
+            parts.create_task(self._rejections.run())
             window = self._settings.batch_window_seconds
             parts.create_task(loop.run(self._ledger, scheduler, self._binder, self._cutter, self._reporter, window))
-
-    async def _serves_gpu_nodes(self) -> bool:
-        """Whether the CRD is installed."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                await self._client.request("GET", GPU_NODES, params={"limit": "1"}, attempts=1)
-            except ApiError as error:
-                if error.status in (403, 404):
-                    return False
-            except Unreachable:
-                pass
-            else:
-                return True
-            await asyncio.sleep(pause(attempt))
 
     async def drain(self) -> None:
         """Begin no Binding any more, and wait for the answers to those that are out."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nos import _core
-from nos.kube.decode import Template
+from nos.kube.decode import Owner, Template
 from nos.kube.volumes import PodVolumes
 
 
@@ -16,6 +16,16 @@ class State(Enum):
     DEFERRED = "deferred"  # its Binding failed; out of the scheduler's sight for a while
 
 
+@dataclass(slots=True)
+class Facts:
+    """What its spec is made of, together with what it refers to: kept to make the spec anew."""
+
+    template: Template
+    volumes: PodVolumes
+    labels: bytes  # their JSON
+    owner: Owner | None
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     """A Pod that we are to place."""
@@ -23,9 +33,9 @@ class Waiting:
     namespace: str
     name: str
     uid: str
-    template: Template
-    volumes: PodVolumes
-    spec: _core.PodSpec  # made of the two
+    facts: Facts
+    spec: _core.PodSpec
+    labels: _core.PodLabels
     priority: int
     arrival: int
     version: str = ""  # resourceVersion

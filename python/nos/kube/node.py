@@ -5,6 +5,8 @@ from functools import lru_cache
 from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
+NODES = "/api/v1/nodes"
+
 
 class Metadata(Struct, rename="camel"):
     """The node's name and labels."""

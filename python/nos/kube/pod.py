@@ -8,6 +8,7 @@ from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 NOTHING = Raw(b"null")
+PODS = "/api/v1/pods"
 
 
 class Metadata(Struct, rename="camel", gc=False):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from nos import _core
+from nos.kube.node import Node
 
 
 class Requirement(Struct, frozen=True, gc=False):
@@ -57,3 +58,38 @@ def core_terms(terms: Iterable[NodeTerm] | None) -> list[_core.SelectorTerm]:
 def core_term(term: NodeTerm) -> _core.SelectorTerm:
     """The core's spelling. ValueError for an unknown operator."""
     return _core.SelectorTerm(core_requirements(term.match_expressions), core_requirements(term.match_fields))
+
+
+def matches(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+    """Whether all of them hold."""
+    return all(_holds(requirement, labels.get(requirement.key)) for requirement in requirements)
+
+
+def node_matches(terms: Iterable[NodeTerm], node: Node) -> bool:
+    """Whether one of the terms matches the node."""
+    fields = {"metadata.name": node.metadata.name}
+    return any(
+        matches(term.match_expressions or (), node.metadata.labels) and matches(term.match_fields or (), fields)
+        for term in terms
+        if term.match_expressions or term.match_fields
+    )
+
+
+def _holds(requirement: Requirement, value: str | None) -> bool:
+    values = requirement.values or ()
+    match requirement.operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            try:
+                have, bound = int(value or ""), int("".join(values[:1]))
+            except ValueError:
+                return False
+            return have > bound if requirement.operator == "Gt" else have < bound
+    return False

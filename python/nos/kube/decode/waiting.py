@@ -51,6 +51,11 @@ class Template(NamedTuple):
     features: tuple[str, ...]
     unsupported: tuple[str, ...]
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether it has spread constraints of its own."""
+        return self.spread not in (b"null", b"[]")
+
 
 def template(pod: Pod) -> Template:
     """Equal ones are one object."""
@@ -85,12 +90,12 @@ def waiting_spec(pod: Pod, *, volumes: PodVolumes | None = None, default: Defaul
 @lru_cache(maxsize=4096)
 def spec_of(template: Template, *, volumes: PodVolumes, default: DefaultSpread | None = None) -> _core.PodSpec:
     """As waiting_spec, of what was kept of a Pod."""
+    default = None if template.has_spread else default
     not_handled = (*template.unsupported, *volumes.unsupported)
     try:
         ask = of_containers.ask(*template[:4])
         affinity = Affinity(template.affinity, template.namespace)
         constraints = spread(template.spread, template.namespace, dict(template.spread_labels))
-        by_default = default is not None and not constraints
         return _core.PodSpec(
             rounded(effective_requests(ask)),
             node_selector=labels(template.node_selector),
@@ -103,8 +108,8 @@ def spec_of(template: Template, *, volumes: PodVolumes, default: DefaultSpread |
             pod_affinity=affinity.required_pods(),
             pod_anti_affinity=affinity.required_anti_pods(),
             preferred_pod_affinity=affinity.preferred_pods(),
-            spread=default_spread(default) if default and by_default else constraints,
-            spread_by_default=by_default,
+            spread=default_spread(default) if default else constraints,
+            spread_by_default=default is not None,
             volume_affinity=[core_terms(terms) for terms in volumes.affinity],
             claims=[core_claim(claim) for claim in volumes.claims],
             sole_claims=volumes.sole_claims,
