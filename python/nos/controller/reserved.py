@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nos.controller.storage import Storage
+from nos.kube.node import Node
 from nos.kube.storage import PersistentVolumeClaim
 from nos.kube.storage_index import is_for
 from nos.kube.volume_match import Claim
-from nos.kube.volume_terms import matches, usable_on
+from nos.kube.volume_terms import of_use, usable_on
 from nos.kube.volumes import Offer
 
 
@@ -25,25 +26,25 @@ class Reserved:
     volumes: dict[str, str] = field(default_factory=dict)
 
 
-def reserve(
-    storage: Storage, node: str, labels: dict[str, str], offers: tuple[Offer, ...], chosen: list[str]
-) -> Reserved | None:
+def reserve(storage: Storage, node: Node, offers: tuple[Offer, ...], chosen: list[str]) -> Reserved | None:
     """Set aside what the core has chosen, or as good; None where that cannot be."""
-    reserved = Reserved(node)
+    name_of_node = node.metadata.name
+    reserved = Reserved(name_of_node)
     for (key, served), name in zip(offers, chosen, strict=True):
         claim = storage.index.claim(key)
         if claim is not None and claim.bound:  # since the core decided; whether it is of use is seen to later
             reserved.volumes[key] = claim.spec.volume_name
             continue
-        volume = _volume(storage, claim, served, name, labels) if claim else None
-        if claim is None or volume is None or (not volume and not _can_be_made(storage, claim, node)):
+        volume = _volume(storage, claim, served, name, node) if claim else None
+        if claim is None or volume is None or (not volume and not _can_be_made(storage, claim, name_of_node)):
             release(storage, reserved)
             return None
         reserved.volumes[key] = volume
+        # Nobody has to look again: while the Pod is assumed the core does not choose its volumes for others.
         if volume:
-            storage.news(storage.index.take(volume, claim))
+            storage.index.take(volume, claim)
         else:
-            storage.news(storage.index.select(key, node))
+            storage.index.select(key, name_of_node)
     return reserved
 
 
@@ -58,17 +59,15 @@ def release_one(storage: Storage, key: str, name: str) -> None:
     storage.news(storage.index.release(name, key) if name else storage.index.select(key, ""))
 
 
-def _volume(
-    storage: Storage, claim: PersistentVolumeClaim, served: Claim, chosen: str, labels: dict[str, str]
-) -> str | None:
-    """The volume for the claim on a node with these labels; empty where it is to be made; None where neither can be."""
+def _volume(storage: Storage, claim: PersistentVolumeClaim, served: Claim, chosen: str, node: Node) -> str | None:
+    """The volume for the claim on this node; empty where it is to be made; None where neither can be."""
     index = storage.index
     if theirs := index.volumes_for(claim):  # another of its Pods has been served
         volume = theirs[0]
-        return volume.metadata.name if matches(usable_on(volume), labels) else None
+        return volume.metadata.name if of_use(usable_on(volume), node) else None
     if not chosen:
         return ""
-    names = [chosen, *(name for name, terms in served.volumes if matches(terms, labels))]
+    names = [chosen, *(name for name, terms in served.volumes if of_use(terms, node))]
     for name in names:
         found = index.volume(name)
         if found and found.metadata.deletion_timestamp is None:

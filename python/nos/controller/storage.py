@@ -128,7 +128,8 @@ class Storage:
         if nodes := {key.name for key in news if key.kind == "node"}:
             self._ledger.nodes.revise(nodes)
         for uid in sorted({uid for key in news for uid in self._used_by.get(key, ())}):
-            user = self._users[uid]
+            if (user := self._users.get(uid)) is None:
+                continue
             before = user.seen
             changed = self._make(user)
             if user.seen != before:
@@ -136,8 +137,9 @@ class Storage:
                 self._link(uid, user.seen)
             if changed and user.count:
                 user.count(user.asked.volumes)
+                self._ledger.wake()
             elif changed and (waiting := self._ledger.waiting.get(uid)):
-                waiting.facts.volumes = user.asked
+                waiting.facts.asked = user.asked
                 self._ledger.pods.revise(waiting)
         self.changed(news)
 

@@ -1,9 +1,10 @@
 """Decisions whose claims have to be bound first: it is written which volume each gets, or on which node it is to be
 made, and the Pod is bound when the PV controller says that all of them are.
 
-Arrives: Pods that the scheduler has assumed on a node; `reserve` sets their volumes aside at once, `submit` follows when
-nothing else keeps them from being bound (their GPU is cut). Leaves: claimRefs of volumes and selected nodes of claims,
-each under the resourceVersion that we know; Pods to the binder; and Pods back to the queue.
+Arrives: Pods that the scheduler has assumed on a node; `reserve` sets their volumes aside at once, `submit` follows
+when nothing else keeps them from being bound: what volumes are bound to cannot be undone, so their GPU is cut first.
+Leaves: claimRefs of volumes and selected nodes of claims, each under the resourceVersion that we know; Pods to the
+binder; and Pods back to the queue.
 
 A Pod goes back when a volume or claim is gone or someone else's, when what was written is undone (a provisioner that
 cannot serve a claim on a node takes the selected node back; that node is then avoided for the claim for a while), when
@@ -29,6 +30,7 @@ from nos.controller.reserved import Reserved, release, release_one, reserve
 from nos.controller.waiting import Waiting
 from nos.kube.client import MERGE, Client, pause
 from nos.kube.errors import ApiError, Unreachable
+from nos.kube.node import Node
 from nos.kube.storage import (
     PersistentVolumeClaim,
     claim_path,
@@ -39,8 +41,7 @@ from nos.kube.storage import (
     volume_path,
 )
 from nos.kube.storage_index import Key, is_for
-from nos.kube.volume_terms import matches, usable_on
-from nos.kube.volumes import Offer
+from nos.kube.volume_terms import of_use, usable_on
 
 _LOOK_S = 1.0  # how often the time is looked at
 _AGAIN_S = 0.1  # until a Pod is placed anew whose volume went to another
@@ -96,13 +97,13 @@ class VolumeBinder:
         ledger.storage.changed = self._changed
         ledger.gave_back = self._left
 
-    def reserve(self, waiting: Waiting, decided: _core.Bind, offers: tuple[Offer, ...]) -> bool:
+    def reserve(self, waiting: Waiting, decided: _core.Bind) -> bool:
         """Set aside what its claims are to get. False: that went to another Pod, and this one goes back."""
         if not decided.volumes:
             return True
         self._left(waiting.uid)
-        labels = self._ledger.nodes.labels(decided.node)
-        reserved = reserve(self._storage, decided.node, labels, offers, decided.volumes)
+        node = self._ledger.nodes.node(decided.node)
+        reserved = reserve(self._storage, node, waiting.offers, decided.volumes) if node else None
         if reserved is None:
             _log.debug("Pod %s/%s: its volume is taken by another", waiting.namespace, waiting.name)
             self._ledger.defer(waiting, _AGAIN_S)
@@ -165,7 +166,7 @@ class VolumeBinder:
         """See how far it has come; whether something has to be written for it."""
         if held.since is None or not self._ledger.awaits(held.waiting):
             return False
-        if held.reserved.node not in self._ledger.nodes.known:
+        if (node := self._ledger.nodes.node(held.reserved.node)) is None:
             self._give_back(held, f"node {held.reserved.node} is gone")
             return False
         done, todo = 0, False
@@ -174,7 +175,7 @@ class VolumeBinder:
             if claim is None or claim.metadata.uid != held.uids[key]:
                 self._give_back(held, f'persistentvolumeclaim "{key.partition("/")[2]}" not found')
                 return False
-            if why := self._trouble(held, claim, name):
+            if why := self._trouble(held, claim, name, node):
                 self._give_back(held, why)
                 return False
             if claim.bound:
@@ -185,11 +186,11 @@ class VolumeBinder:
             self._serve(held)
         return todo
 
-    def _trouble(self, held: _Held, claim: PersistentVolumeClaim, name: str) -> str:
+    def _trouble(self, held: _Held, claim: PersistentVolumeClaim, name: str, on: Node) -> str:
         """Why the claim will not get what it was to get; notes whether the API server has that already."""
         index, key, node = self._storage.index, claim.metadata.key, held.reserved.node
         volume = index.volume(claim.spec.volume_name or name)
-        if volume and not matches(usable_on(volume), self._ledger.nodes.labels(node)):
+        if volume and not of_use(usable_on(volume), on):
             return f'pv "{volume.metadata.name}" node affinity doesn\'t match node "{node}"'
         if claim.bound:
             return ""

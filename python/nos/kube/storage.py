@@ -8,7 +8,7 @@ from urllib.parse import quote
 from msgspec import Struct, field
 from msgspec.json import Decoder, encode
 
-from nos.kube.selectors import NodeSelector, Requirement
+from nos.kube.selectors import LabelSelector, NodeSelector
 
 CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
@@ -65,13 +65,6 @@ class Metadata(Struct, rename="camel", eq=False):
     def key(self) -> str:
         """namespace/name, or the name of what has no namespace."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
-class LabelSelector(Struct, rename="camel", frozen=True):
-    """As the API has it; None selects nothing, an empty one everything."""
-
-    match_labels: dict[str, str] | None = None
-    match_expressions: tuple[Requirement, ...] | None = None
 
 
 class _Requests(Struct, frozen=True, gc=False):

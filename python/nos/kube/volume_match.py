@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from nos import _core
 from nos.kube.quantity import nano
-from nos.kube.selectors import NodeTerm, core_terms
+from nos.kube.selectors import NodeTerm, core_terms, matches
 from nos.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from nos.kube.storage_index import StorageIndex, quantity
-from nos.kube.volume_terms import Terms, all_hold, allowed, not_on_nodes, on_node, reached, requirements_of, usable_on
+from nos.kube.volume_terms import Terms, allowed, not_on_nodes, on_node, reached, usable_on
 
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
@@ -101,7 +101,7 @@ def _shared(claim: PersistentVolumeClaim, want: _Want, storage_class: StorageCla
 
 def _want(claim: PersistentVolumeClaim) -> _Want:
     spec = claim.spec
-    selector = repr(requirements_of(spec.selector)) if spec.selector else ""
+    selector = repr(spec.selector.requirements()) if spec.selector else ""
     return _Want(request(claim), spec.access_modes, spec.volume_mode, spec.volume_attributes_class_name or "", selector)
 
 
@@ -119,7 +119,7 @@ def _fits(volume: PersistentVolume, want: _Want, storage_class: StorageClass) ->
 
 def _selects(claim: PersistentVolumeClaim, volume: PersistentVolume) -> bool:
     selector = claim.spec.selector
-    return selector is None or all_hold(requirements_of(selector), volume.metadata.labels or {})
+    return selector is None or matches(selector.requirements(), volume.metadata.labels or {})
 
 
 def _size(volume: PersistentVolume) -> int:

@@ -3,10 +3,11 @@
 An OR of terms is a tuple; None in its place means every node, an empty one none. The rules are kube-scheduler's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from nos.kube.selectors import NodeTerm, Requirement
-from nos.kube.storage import CSIStorageCapacity, LabelSelector, PersistentVolume, StorageClass
+from nos.kube.node import Node
+from nos.kube.selectors import NodeTerm, Requirement, node_matches
+from nos.kube.storage import CSIStorageCapacity, PersistentVolume, StorageClass
 
 Terms = tuple[NodeTerm, ...]
 
@@ -67,7 +68,7 @@ def reached(capacities: Iterable[CSIStorageCapacity]) -> Terms | None:
     for capacity in sorted(capacities, key=lambda capacity: capacity.metadata.key):
         if capacity.node_topology is None:
             continue
-        requirements = requirements_of(capacity.node_topology)
+        requirements = capacity.node_topology.requirements()
         if not requirements:
             return None
         terms[NodeTerm(requirements)] = None
@@ -85,35 +86,6 @@ def not_on_nodes(names: Iterable[str]) -> Terms:
     return (NodeTerm(match_fields=fields),)
 
 
-def requirements_of(selector: LabelSelector) -> tuple[Requirement, ...]:
-    """A label selector as requirements that must all hold."""
-    labels = sorted((selector.match_labels or {}).items())
-    return (*(Requirement(key, "In", (value,)) for key, value in labels), *(selector.match_expressions or ()))
-
-
-def matches(terms: Terms | None, labels: Mapping[str, str]) -> bool:
-    """Whether a node with these labels is meant; for terms that ask for no fields."""
-    return terms is None or any(all_hold(term.match_expressions or (), labels) for term in terms)
-
-
-def all_hold(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
-    """Whether the labels meet all of them."""
-    return all(_holds(requirement, labels.get(requirement.key)) for requirement in requirements)
-
-
-def _holds(requirement: Requirement, value: str | None) -> bool:
-    values = requirement.values or ()
-    match requirement.operator:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    try:
-        mine, bound = int(value or ""), int(*values)
-    except (ValueError, TypeError):
-        return False
-    return {"Gt": mine > bound, "Lt": mine < bound}.get(requirement.operator, False)
+def of_use(terms: Terms | None, node: Node) -> bool:
+    """Whether the node is meant."""
+    return terms is None or node_matches(terms, node)
