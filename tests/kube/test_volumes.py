@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from nos.kube.node import Metadata, Node
 from nos.kube.selectors import NodeTerm, Requirement
 from nos.kube.storage_index import StorageIndex
 from nos.kube.volume_match import Claim
-from nos.kube.volume_terms import matches
+from nos.kube.volume_terms import of_use
 from nos.kube.volumes import Asked, NodeVolumes, PodVolumes, asked, held, offered, unread, used
 from tests.kube.stored import (
     ZONE,
@@ -140,7 +141,8 @@ def test_fields_in_a_volumes_affinity_are_not_looked_at() -> None:
 )
 def test_zones(on_volume: dict[str, str], on_node: dict[str, str], fits: bool) -> None:
     of = index(claims=[bound("data", "v")], volumes=[volume("v", labels=on_volume)])
-    assert all(matches(terms, on_node) for terms in ask(of, "data").volumes.affinity) == fits
+    node = Node(Metadata(name="n", labels=on_node))
+    assert all(of_use(terms, node) for terms in ask(of, "data").volumes.affinity) == fits
 
 
 def test_the_zones_of_ephemeral_volumes_are_not_looked_at() -> None:
