@@ -64,7 +64,7 @@ def test_the_gpu_is_cut_before_a_volume_ties_the_pod_to_its_node(
 def test_a_cut_that_fails_gives_the_volume_back(
     cluster: Cluster, controller: Start, agents: Agents, volumes: Volumes
 ) -> None:
-    """The disk is set aside for the first Pod while its GPU is being cut; the second one gets it when that has failed."""
+    """The disk is set aside for the first Pod while its GPU is cut; the second one gets it when that has failed."""
     (node,) = cut_nodes(cluster, agents)
     node.acts = False
     node.fails = lambda _: "the driver says no"
