@@ -1,5 +1,6 @@
 """Topology spread: the constraints of a Pod, or the cluster's defaults where it has none."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -35,6 +36,7 @@ class DefaultSpread(NamedTuple):
     requirements: tuple[Requirement, ...]
 
 
+@lru_cache(maxsize=4096)
 def keys_of(raw: bytes) -> frozenset[str]:
     """The Pod's labels whose values the constraints look at."""
     if b'"matchLabelKeys"' not in raw:
