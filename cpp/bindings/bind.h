@@ -42,6 +42,9 @@ struct PodLabelsHandle {
     std::shared_ptr<const PodLabels> value;
 };
 
+// Of Pods of which nobody said any: all share them.
+inline PodLabelsHandle nobodys_labels() { return {std::make_shared<PodLabels>()}; }
+
 struct NodeSpecHandle {
     std::shared_ptr<const NodeSpec> value;
 };

@@ -77,6 +77,8 @@ std::string_view phase_name(Phase phase) {
             return "assumed";
         case Phase::bound:
             return "bound";
+        case Phase::nominated:
+            return "nominated";
         default:
             return "waiting";
     }
@@ -113,6 +115,7 @@ void bind_states(const py::module_& module) {
         .def_property_readonly("phase", [](const PodState& state) { return phase_name(state.pod.phase); })
         .def_property_readonly("gpus", [](const PodState& state) { return listed(state.pod.gpus); })
         .def_readonly("instances", &PodState::instances)
+        .def_property_readonly("volumes", [](const PodState& state) { return state.pod.volumes; })
         .def_readonly("placed", &PodState::placed)
         .def_readonly("ready", &PodState::ready)
         .def_property_readonly("priority", [](const PodState& state) { return state.pod.priority; });
@@ -183,16 +186,19 @@ void bind_ledger(const py::module_& module) {
             py::arg("name"))
         .def(
             "upsert_pod",
-            [](Cluster& self, std::string_view uid, const PodSpecHandle& spec, std::int32_t priority,
-               std::int64_t arrival, std::string_view node, const std::vector<std::uint16_t>& gpus,
+            [](Cluster& self, std::string_view uid, const PodSpecHandle& spec, const PodLabelsHandle& labels,
+               std::int32_t priority, std::int64_t arrival, std::string_view node, bool terminating,
+               bool nominated, const std::vector<std::uint16_t>& gpus,
                const std::vector<NamedHeld>& instances) {
                 const Entry entry{self.door()};
-                self.upsert_pod(uid, spec.value, priority, arrival, node, Slots{gpus.begin(), gpus.end()},
-                                instances_of(self, node, instances));
+                self.upsert_pod(uid,
+                                {spec.value, labels.value, priority, arrival, node, terminating, nominated,
+                                 Slots{gpus.begin(), gpus.end()}, instances_of(self, node, instances)});
             },
-            py::arg("uid"), py::arg("spec"), py::kw_only(), py::arg("priority") = 0, py::arg("arrival") = 0,
-            py::arg("node") = "", py::arg("gpus") = std::vector<std::uint16_t>{},
-            py::arg("instances") = std::vector<NamedHeld>{})
+            py::arg("uid"), py::arg("spec"), py::kw_only(), py::arg("labels") = nobodys_labels(),
+            py::arg("priority") = 0, py::arg("arrival") = 0, py::arg("node") = "",
+            py::arg("terminating") = false, py::arg("nominated") = false,
+            py::arg("gpus") = std::vector<std::uint16_t>{}, py::arg("instances") = std::vector<NamedHeld>{})
         .def(
             "remove_pod",
             [](Cluster& self, std::string_view uid) {
@@ -201,15 +207,30 @@ void bind_ledger(const py::module_& module) {
             },
             py::arg("uid"))
         .def(
+            "upsert_namespace",
+            [](Cluster& self, std::string_view name, const std::map<std::string, std::string>& labels) {
+                const Entry entry{self.door()};
+                self.upsert_namespace(name, Labels{labels.begin(), labels.end()});
+            },
+            py::arg("name"), py::arg("labels"))
+        .def(
+            "remove_namespace",
+            [](Cluster& self, std::string_view name) {
+                const Entry entry{self.door()};
+                return self.remove_namespace(name);
+            },
+            py::arg("name"))
+        .def(
             "assume",
             [](Cluster& self, std::string_view uid, std::string_view node,
-               const std::vector<std::uint16_t>& gpus, const std::vector<NamedHeld>& instances) {
+               const std::vector<std::uint16_t>& gpus, const std::vector<NamedHeld>& instances,
+               std::vector<std::string> volumes) {
                 const Entry entry{self.door()};
                 self.assume(pod_called(self, uid), node_called(self, node), Slots{gpus.begin(), gpus.end()},
-                            instances_of(self, node, instances));
+                            instances_of(self, node, instances), std::move(volumes));
             },
             py::arg("uid"), py::arg("node"), py::arg("gpus") = std::vector<std::uint16_t>{},
-            py::arg("instances") = std::vector<NamedHeld>{})
+            py::arg("instances") = std::vector<NamedHeld>{}, py::arg("volumes") = std::vector<std::string>{})
         .def(
             "forget",
             [](Cluster& self, std::string_view uid) {

@@ -19,6 +19,7 @@ struct BindState {
     std::string node;
     std::vector<std::uint16_t> gpus;
     std::vector<NamedHeld> instances;
+    std::vector<std::string> volumes;
     bool ready = false;
 };
 
@@ -36,8 +37,12 @@ struct SchedulerHandle {
 };
 
 BindState named(const Cluster& cluster, const Bind& bind) {
-    return {std::string{cluster.uid(bind.pod)}, std::string{cluster.name(bind.node)}, listed(bind.gpus),
-            named(cluster, bind.node, bind.instances), cluster.ready(bind.pod)};
+    return {std::string{cluster.uid(bind.pod)},
+            std::string{cluster.name(bind.node)},
+            listed(bind.gpus),
+            named(cluster, bind.node, bind.instances),
+            bind.volumes,
+            cluster.ready(bind.pod)};
 }
 
 std::optional<BindState> place(SchedulerHandle& self, std::string_view uid) {
@@ -76,6 +81,7 @@ void bind_scheduling(const py::module_& module) {
         .def_readonly("node", &BindState::node)
         .def_readonly("gpus", &BindState::gpus)
         .def_readonly("instances", &BindState::instances)
+        .def_readonly("volumes", &BindState::volumes)
         .def_readonly("ready", &BindState::ready);
     py::class_<Reason, std::shared_ptr<Reason>>(module, "Reason")
         .def_property_readonly("code", [](const Reason& reason) { return name(reason.code); })
@@ -93,15 +99,15 @@ void bind_scheduling(const py::module_& module) {
         .def("place", &place, py::arg("uid"))
         .def(
             "feasible",
-            [](const SchedulerHandle& self, const PodSpecHandle& spec) {
+            [](SchedulerHandle& self, const PodSpecHandle& spec, const PodLabelsHandle& labels) {
                 const Entry entry{self.cluster.door()};
                 std::vector<std::string> names;
-                for (const NodeId node : self.scheduler.feasible(*spec.value)) {
+                for (const NodeId node : self.scheduler.feasible(spec.value, labels.value)) {
                     names.emplace_back(self.cluster.name(node));
                 }
                 return names;
             },
-            py::arg("spec"))
+            py::arg("spec"), py::arg("labels") = nobodys_labels())
         .def("fragmentation_ratio", [](SchedulerHandle& self) {
             const Entry entry{self.cluster.door()};
             const Fragmentation all = self.scheduler.fragmentation();

@@ -1,6 +1,7 @@
 // The ledger's self-check: every sum again, from the Pods and node specs alone.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -27,6 +28,7 @@ struct Counted {
     std::array<std::int64_t, basic_count> requested{};
     std::map<ResourceId, std::int64_t> extended;
     std::vector<HostPort> host_ports;
+    std::map<VolumeId, std::uint32_t> volumes;
     std::vector<std::int64_t> gpu_used;
     std::int64_t gpu_excess = 0;
     std::map<std::size_t, std::vector<Claim>> claims;  // by GPU slot
@@ -36,6 +38,9 @@ struct Counted {
 Counted count_pods(const Cluster& cluster, const Node& node) {
     Counted counted;
     counted.gpu_used.resize(node.gpu_free.size());
+    for (const VolumeId volume : node.attached) {
+        ++counted.volumes[volume];
+    }
     for (const PodId id : node.pods) {
         const Pod& pod = cluster.pod(id);
         const InternedSpec& interned = cluster.spec(pod.spec);
@@ -47,6 +52,9 @@ Counted count_pods(const Cluster& cluster, const Node& node) {
             counted.extended[resource] += amount;
         }
         counted.host_ports.insert(counted.host_ports.end(), spec.host_ports.begin(), spec.host_ports.end());
+        for (const VolumeId volume : interned.volumes) {
+            ++counted.volumes[volume];
+        }
         for (const std::uint16_t slot : pod.gpus) {
             counted.gpu_used.at(slot) += spec.gpu_slot_milli();
         }
@@ -115,7 +123,7 @@ void check_node(const Cluster& cluster, NodeId id) {
         const Pod& pod = cluster.pod(node.pods[i]);
         require(pod.node == id && pod.index == i,
                 name + ": Pod " + std::to_string(i) + " is not linked back");
-        require(pod.phase == Phase::assumed || pod.phase == Phase::bound, name + ": holds a Pod that waits");
+        require(pod.phase != Phase::absent && pod.phase != Phase::waiting, name + ": holds a Pod that waits");
     }
     if (!node.present()) {
         require(0, static_cast<std::int64_t>(node.gpu_free.size()), name + ": absent, with GPUs");
@@ -139,6 +147,12 @@ void check_node(const Cluster& cluster, NodeId id) {
     std::ranges::sort(counted_ports);
     require(kept_ports == counted_ports, name + ": host ports");
 
+    std::map<VolumeId, std::uint32_t> volumes;
+    for (const AttachedVolume& attached : node.volumes) {
+        volumes.emplace(attached.volume, attached.users);
+    }
+    require(volumes == counted.volumes, name + ": volumes");
+
     require(static_cast<std::int64_t>(node.gpu_free.size()), node.spec->allocatable.gpus,
             name + ": GPU slots");
     require(node.gpu_excess, counted.gpu_excess, name + ": GPU excess");
@@ -158,7 +172,41 @@ void check_node(const Cluster& cluster, NodeId id) {
 
 }  // namespace
 
+// What Pods say about others, and who has which claim for itself.
+void Cluster::check_relations() const {
+    selection_.check();
+    std::vector<std::uint32_t> claims(claim_pods_.size());
+    for (const Pod& pod : pods_.values()) {
+        if (pod.node.valid()) {
+            for (const ClaimId claim : specs_[pod.spec].sole_claims) {
+                ++claims[claim.value()];
+            }
+        }
+    }
+    require(claims == claim_pods_.values(), "Pods with a claim for themselves");
+    std::set<std::string, std::less<>> chosen;
+    for (const Pod& pod : pods_.values()) {
+        require(pod.volumes.empty() || pod.phase == Phase::assumed, "volumes of a Pod that is not assumed");
+        for (const std::string& volume : pod.volumes) {
+            require(volume.empty() || chosen.insert(volume).second, "volume " + volume + " chosen twice");
+        }
+    }
+    require(chosen == chosen_, "chosen volumes");
+    for (const InternedSpec& interned : specs_.values()) {
+        for (const Term& term : interned.terms) {
+            const Topology& topology = topologies_[term.topology];
+            for (std::size_t number = 0; number < nodes_.size(); ++number) {
+                const Node& node = nodes_[NodeId{number}];
+                const auto value =
+                    node.present() ? find_label(node.spec->labels, topology.key()) : std::nullopt;
+                require(topology.value(NodeId{number}) == value, "domain of a node under " + topology.key());
+            }
+        }
+    }
+}
+
 void Cluster::check() const {
+    check_relations();
     std::int64_t known = 0;
     std::int64_t present = 0;
     std::int64_t capacity = 0;

@@ -9,24 +9,42 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "attachments.h"
+#include "counted_names.h"
 #include "demand.h"
 #include "entry.h"
 #include "id.h"
 #include "names.h"
 #include "node.h"
 #include "pod.h"
+#include "selection.h"
 #include "spec.h"
+#include "topology.h"
 
 namespace nos {
 
 class Transaction;
 
+using ClaimId = Id<struct ClaimTag>;  // of a persistent volume claim that one Pod at most may have
 using ExtendedRequests = std::vector<std::pair<ResourceId, std::int64_t>>;
+
+// What a spec says about other Pods, in numbers.
+struct Term {
+    enum class Role : std::uint8_t { affinity, anti_affinity, preference, spread };
+
+    Role role = Role::affinity;
+    TopologyId topology;
+    SelectorId selector;
+    std::int32_t weight = 0;  // of a preference
+
+    bool operator==(const Term&) const = default;
+};
 
 // A PodSpec that Pods of this Cluster share.
 struct InternedSpec {
@@ -34,6 +52,9 @@ struct InternedSpec {
     std::size_t hash = 0;
     ExtendedRequests extended;
     std::uint32_t pods = 0;
+    std::vector<Term> terms;  // by role, each role's in the order of the spec
+    std::vector<ClaimId> sole_claims;
+    std::vector<VolumeId> volumes;
 };
 
 // How many more instances of each profile would fit, over all GPUs of one model that nos cuts and that are
@@ -45,20 +66,33 @@ struct ModelRoom {
     std::int64_t empty_gpus = 0;     // without a claim
 };
 
+// What is known of a Pod that the API server has.
+struct PodRecord {
+    std::shared_ptr<const PodSpec> spec;
+    std::shared_ptr<const PodLabels> labels;
+    std::int32_t priority = 0;
+    std::int64_t arrival = 0;
+    std::string_view node;     // empty: it waits for nos, unless it is on a node already
+    bool terminating = false;  // it is counted until it is gone, but does not weigh in a spread
+    bool nominated = false;    // not bound yet: another scheduler will
+    Slots gpus;                // what it is known to hold
+    Instances instances;       // likewise
+};
+
 class Cluster {
   public:
     void upsert_node(std::string_view name, std::shared_ptr<const NodeSpec> spec);
     bool remove_node(std::string_view name);
 
-    // Without a node the Pod waits for nos, unless it is on one already. gpus, instances: what it is known to
-    // hold.
-    void upsert_pod(std::string_view uid, const std::shared_ptr<const PodSpec>& spec, std::int32_t priority,
-                    std::int64_t arrival, std::string_view node, Slots gpus, Instances instances);
+    void upsert_pod(std::string_view uid, PodRecord record);
     bool remove_pod(std::string_view uid);
 
+    void upsert_namespace(std::string_view name, Labels labels);
+    bool remove_namespace(std::string_view name);
+
     // Count a waiting Pod on a node. Throws std::invalid_argument when it does not wait, the node is absent,
-    // a slot has not enough left, or an instance does not fit.
-    void assume(PodId id, NodeId node_id, Slots gpus, Instances instances);
+    // a slot has not enough left, an instance does not fit, or a volume is chosen for another Pod.
+    void assume(PodId id, NodeId node_id, Slots gpus, Instances instances, std::vector<std::string> volumes);
     // Return an assumed Pod to the waiting ones; false when it is not assumed.
     bool forget(PodId id);
 
@@ -90,6 +124,14 @@ class Cluster {
     [[nodiscard]] std::size_t pod_count() const { return uids_.size(); }
     [[nodiscard]] std::int64_t gpu_capacity_milli() const { return gpu_capacity_milli_; }
     [[nodiscard]] std::int64_t gpu_used_milli() const { return gpu_used_milli_; }
+    [[nodiscard]] const Selection& selection() const { return selection_; }
+    [[nodiscard]] const Topology& topology(TopologyId id) const { return topologies_[id]; }
+    [[nodiscard]] DriverId driver(VolumeId volume) const { return attachments_.driver(volume); }
+    // Whether a Pod on a node has one of the claims that the spec must have for itself.
+    [[nodiscard]] bool claim_taken(const InternedSpec& spec) const;
+    // Whether the volume is chosen for an assumed Pod. Changes with choices_version.
+    [[nodiscard]] bool volume_chosen(std::string_view volume) const { return chosen_.contains(volume); }
+    [[nodiscard]] std::uint64_t choices_version() const { return choices_version_; }
     [[nodiscard]] const Demand& demand() const { return demand_; }
     [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
 
@@ -115,6 +157,7 @@ class Cluster {
 
   private:
     friend class Transaction;
+    friend class Guest;
 
     // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
     enum class Claiming : std::uint8_t { known, all };
@@ -125,6 +168,7 @@ class Cluster {
         NodeId node;  // where it was assumed before; invalid when it waited
         Slots gpus;
         Instances instances;
+        std::vector<std::string> volumes;
     };
 
     NodeId intern_node(std::string_view name);
@@ -132,8 +176,13 @@ class Cluster {
     void release_if_unused(NodeId node);
     void touch(NodeId node);
 
+    void touch_namespace(std::string_view name);
+
     SpecId intern(const std::shared_ptr<const PodSpec>& spec);
+    [[nodiscard]] InternedSpec numbered(const std::shared_ptr<const PodSpec>& spec, std::size_t hash);
+    Term numbered(Term::Role role, const PodTerm& term, std::int32_t weight);
     void release(SpecId spec);
+    void release_parts(const InternedSpec& interned);
     void sweep_specs();
 
     void start_waiting(PodId id);
@@ -145,6 +194,10 @@ class Cluster {
     void uncount(Node& node, PodId id);
     void count_excess(Node& node, PodId id, std::int64_t sign) const;
     static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
+    void check_relations() const;
+    void take_claims(const Pod& pod, bool taken);
+    void choose_volumes(const Pod& pod, bool chosen);
+    void settle_volumes(Node& node);
 
     void claim_known(Node& node, PodId id);
     void claim_missing(Node& node, PodId id);
@@ -168,6 +221,13 @@ class Cluster {
     Names node_names_;
     Names uids_;
     Names resource_names_;  // never released: there are few
+    CountedNames claim_names_;
+    Table<ClaimId, std::uint32_t> claim_pods_;   // on nodes
+    std::set<std::string, std::less<>> chosen_;  // volumes, for assumed Pods
+    std::uint64_t choices_version_ = 0;
+    Attachments attachments_;
+    Selection selection_;
+    Topologies topologies_;
     Table<NodeId, Node> nodes_;
     Table<PodId, Pod> pods_;
     Table<SpecId, InternedSpec> specs_;
@@ -189,6 +249,30 @@ class Cluster {
     std::vector<Undo> journal_;
     bool in_transaction_ = false;
     mutable Door door_;
+};
+
+// A Pod that is only asked about, for as long as the question takes: as interned as one of the Cluster's own.
+class Guest {
+  public:
+    Guest(Cluster& cluster, const std::shared_ptr<const PodSpec>& spec,
+          const std::shared_ptr<const PodLabels>& labels)
+        : cluster_{cluster}, spec_{cluster.intern(spec)}, labels_{cluster.selection_.intern(labels)} {}
+    ~Guest() {
+        cluster_.selection_.release(labels_);
+        cluster_.release(spec_);
+    }
+    Guest(const Guest&) = delete;
+    Guest& operator=(const Guest&) = delete;
+    Guest(Guest&&) = delete;
+    Guest& operator=(Guest&&) = delete;
+
+    [[nodiscard]] SpecId spec() const { return spec_; }
+    [[nodiscard]] KinId kin() const { return cluster_.selection().kin(labels_); }
+
+  private:
+    Cluster& cluster_;
+    SpecId spec_;
+    LabelsId labels_;
 };
 
 }  // namespace nos

@@ -4,8 +4,10 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "attachments.h"
 #include "cut.h"
 #include "few.h"
 #include "id.h"
@@ -25,6 +27,14 @@ struct ExtendedUse {
 // The entry of `resource`, made when there is none; sorted by resource.
 ExtendedUse& use_of(std::vector<ExtendedUse>& uses, ResourceId resource);
 
+// A volume that is attached to a node, or will be.
+struct AttachedVolume {
+    VolumeId volume;
+    std::uint32_t users = 0;  // Pods there, and one for the node itself where it is seen to be attached
+
+    bool operator==(const AttachedVolume&) const = default;
+};
+
 struct Node {
     bool known = false;                    // its name leads here
     std::shared_ptr<const NodeSpec> spec;  // null while the node is absent: gone, or not seen yet
@@ -35,6 +45,9 @@ struct Node {
     std::vector<ExtendedUse> extended;  // sorted by resource
     Few<PodId, 8> pods;
     std::vector<HostPort> host_ports;
+    std::vector<AttachedVolume> volumes;                           // sorted by volume
+    std::vector<VolumeId> attached;                                // of the spec, in numbers
+    std::vector<std::pair<DriverId, std::int64_t>> attach_limits;  // likewise
 
     Few<std::uint16_t, 8> gpu_free;   // milli, per GPU slot
     std::int64_t gpu_free_milli = 0;  // their sum
@@ -43,6 +56,7 @@ struct Node {
     std::int64_t mig_excess = 0;      // instances that Pods hold and that are nowhere to be found
     std::int64_t gpu_excess = 0;      // slots that Pods of other schedulers hold beyond what the node has
 
+    void use_volume(VolumeId volume, bool more);
     [[nodiscard]] bool present() const { return spec != nullptr; }
     [[nodiscard]] std::int64_t free(Basic basic) const {
         const auto index = static_cast<std::size_t>(basic);

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "cut.h"
 #include "few.h"
 #include "id.h"
+#include "selection.h"
 
 namespace nos {
 
@@ -14,6 +17,7 @@ enum class Phase : std::uint8_t {
     waiting,  // for nos to place it
     assumed,  // placed by nos, not confirmed by the API server yet
     bound,
+    nominated,  // another scheduler is about to bind it
 };
 
 using Slots = Few<std::uint16_t, 8>;  // GPU slots of one node
@@ -23,10 +27,13 @@ struct Pod {
     std::int32_t priority = 0;
     std::int64_t arrival = 0;
     SpecId spec;
-    NodeId node;              // where it is assumed or bound
+    LabelsId labels;
+    bool terminating = false;
+    NodeId node;              // where it is assumed, bound or nominated
     std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
     Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
     Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise
+    std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
 
 }  // namespace nos

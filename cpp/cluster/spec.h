@@ -100,6 +100,7 @@ struct PodSpec {
     std::string waits_for;                 // what has to happen before it can be placed anywhere
     std::vector<std::string> unsupported;  // what nos does not handle yet: such a Pod waits
 
+    [[nodiscard]] bool is_placeable() const { return unsupported.empty() && waits_for.empty(); }
     // GPU slots taken, and how much of each.
     [[nodiscard]] std::int64_t gpu_slots() const { return gpu_share_milli > 0 ? 1 : requests.gpus; }
     [[nodiscard]] std::int32_t gpu_slot_milli() const {

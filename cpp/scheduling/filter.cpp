@@ -8,13 +8,43 @@ namespace nos {
 
 namespace {
 
-bool affinity_matches(const PodSpec& pod, const NodeSpec& node, std::string_view node_name) {
-    const auto has_label = [&](const auto& wanted) {
-        return find_label(node.labels, wanted.first) == std::string_view{wanted.second};
+bool any_term(const std::vector<SelectorTerm>& terms, const NodeSpec& node, std::string_view node_name) {
+    return std::ranges::any_of(
+        terms, [&](const SelectorTerm& term) { return term.matches(node.labels, node_name); });
+}
+
+bool has_features(const PodSpec& pod, const NodeSpec& node) {
+    return std::ranges::all_of(pod.features, [&](const std::string& feature) {
+        return std::ranges::binary_search(node.features, feature);
+    });
+}
+
+bool volumes_can_be_there(const Cluster& cluster, const PodSpec& pod, NodeId id) {
+    const NodeSpec& node = *cluster.node(id).spec;
+    return std::ranges::all_of(pod.volume_affinity,
+                               [&](const auto& terms) { return any_term(terms, node, cluster.name(id)); }) &&
+           (pod.claims.empty() || find_volumes(cluster, pod, id));
+}
+
+// Volumes of the Pod's that are there already are attached already.
+bool volumes_exceed(const Cluster& cluster, const InternedSpec& interned, const Node& node) {
+    const auto exceeds = [&](const auto& driver_limit) {
+        const auto& [driver, limit] = driver_limit;
+        const auto is_there = [&](VolumeId volume) {
+            return std::ranges::binary_search(node.volumes, volume, {}, &AttachedVolume::volume);
+        };
+        const auto added = std::ranges::count_if(interned.volumes, [&](VolumeId volume) {
+            return cluster.driver(volume) == driver && !is_there(volume);
+        });
+        return added > 0 && added + std::ranges::count_if(node.volumes, [&](const AttachedVolume& attached) {
+                                return cluster.driver(attached.volume) == driver;
+                            }) > limit;
     };
-    const auto term_matches = [&](const SelectorTerm& term) { return term.matches(node.labels, node_name); };
-    return std::ranges::all_of(pod.node_selector, has_label) &&
-           (!pod.affinity || std::ranges::any_of(*pod.affinity, term_matches));
+    return std::ranges::any_of(node.attach_limits, exceeds);
+}
+
+bool by_dra(const NodeSpec& node, std::string_view resource) {
+    return std::ranges::find(node.by_dra, resource) != node.by_dra.end();
 }
 
 std::int64_t free_of(const Node& node, ResourceId resource) {
@@ -150,7 +180,43 @@ const Taint* untolerated_taint(const PodSpec& pod, const NodeSpec& node) {
     return found == node.taints.end() ? nullptr : &*found;
 }
 
-Verdict match_spec(const PodSpec& pod, const NodeSpec& node, std::string_view node_name) {
+bool allows(const PodSpec& pod, const NodeSpec& node, std::string_view node_name) {
+    const auto has_label = [&](const auto& wanted) {
+        return find_label(node.labels, wanted.first) == std::string_view{wanted.second};
+    };
+    return std::ranges::all_of(pod.node_selector, has_label) &&
+           (!pod.affinity || any_term(*pod.affinity, node, node_name));
+}
+
+std::optional<std::vector<std::string>> find_volumes(const Cluster& cluster, const PodSpec& pod, NodeId id) {
+    const NodeSpec& node = *cluster.node(id).spec;
+    const std::string_view node_name = cluster.name(id);
+    std::vector<std::string> chosen;
+    for (const VolumeClaim& claim : pod.claims) {
+        const auto will_do = [&](const Volume& volume) {
+            return std::ranges::find(chosen, volume.name) == chosen.end() &&
+                   !cluster.volume_chosen(volume.name) &&
+                   (!volume.affinity || any_term(*volume.affinity, node, node_name));
+        };
+        const auto volume = std::ranges::find_if(claim.volumes, will_do);
+        if (volume != claim.volumes.end()) {
+            chosen.push_back(volume->name);
+            continue;
+        }
+        const bool can_be_made =
+            claim.provision && std::ranges::all_of(*claim.provision, [&](const auto& terms) {
+                return any_term(terms, node, node_name);
+            });
+        if (!can_be_made) {
+            return std::nullopt;
+        }
+        chosen.emplace_back();
+    }
+    return chosen;
+}
+
+Verdict match_spec(const Cluster& cluster, const PodSpec& pod, NodeId id) {
+    const NodeSpec& node = *cluster.node(id).spec;
     static const Taint unschedulable{"node.kubernetes.io/unschedulable", "", Effect::no_schedule};
     Verdict verdict;
     if (node.unschedulable && !tolerated(unschedulable, pod.tolerations)) {
@@ -159,13 +225,21 @@ Verdict match_spec(const PodSpec& pod, const NodeSpec& node, std::string_view no
     if (untolerated_taint(pod, node) != nullptr) {
         verdict.add(Verdict::taint);
     }
-    if (!affinity_matches(pod, node, node_name)) {
+    if (!allows(pod, node, cluster.name(id))) {
         verdict.add(Verdict::affinity);
+    }
+    if (!has_features(pod, node)) {
+        verdict.add(Verdict::feature);
+    }
+    if (!volumes_can_be_there(cluster, pod, id)) {
+        verdict.add(Verdict::volume_affinity);
     }
     return verdict;
 }
 
-Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const Node& node) {
+Verdict match_room(const Cluster& cluster, const InternedSpec& interned, const Node& node) {
+    const PodSpec& pod = *interned.spec;
+    const ExtendedRequests& extended = interned.extended;
     Verdict verdict;
     const auto taken = [&](const HostPort& wanted) {
         return std::ranges::any_of(node.host_ports,
@@ -187,7 +261,10 @@ Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const N
         }
     }
     if (!gpus_fit(pod, node)) {
-        verdict.add(Verdict::gpu);
+        verdict.add(by_dra(*node.spec, gpu_resource) ? Verdict::by_dra : Verdict::gpu);
+    }
+    if (!interned.volumes.empty() && volumes_exceed(cluster, interned, node)) {
+        verdict.add(Verdict::volume_limit);
     }
     const bool is_cut = !node.cuts.empty();
     const auto is_profile = [&](std::size_t index) {
@@ -195,24 +272,16 @@ Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const N
     };
     for (std::size_t i = 0; i < extended.size(); ++i) {
         if (extended[i].second > free_of(node, extended[i].first) && !(is_cut && is_profile(i))) {
-            verdict.add_extended(i);
+            if (!node.spec->by_dra.empty() && by_dra(*node.spec, cluster.name(extended[i].first))) {
+                verdict.add(Verdict::by_dra);
+            } else {
+                verdict.add_extended(i);
+            }
         }
     }
     if (is_cut) {
         match_profiles(pod, node, verdict);
     }
-    return verdict;
-}
-
-Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id) {
-    const Node& node = cluster.node(id);
-    Verdict verdict;
-    if (!node.present()) {
-        verdict.add(Verdict::absent);
-        return verdict;
-    }
-    verdict = match_spec(pod, *node.spec, cluster.name(id));
-    verdict.add(match_room(pod, extended, node));
     return verdict;
 }
 

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "cluster.h"
 
@@ -12,7 +14,7 @@ namespace nos {
 // Why a node was refused: a set of bits, empty when the Pod fits.
 class Verdict {
   public:
-    // In kube-scheduler's order: it names the first of those before `pods`, and all of the rest.
+    // As kube-scheduler reports them: of those before `pods` the first, of room all, of the rest the first.
     enum Cause : std::uint8_t {
         absent,
         unschedulable,
@@ -25,7 +27,17 @@ class Verdict {
         ephemeral_storage,
         gpu,
         geometry,  // MIG instances do not fit beside those that Pods have
-        extended,  // and one bit for each further extended request of the spec
+        volume_in_use,
+        volume_limit,
+        volume_affinity,
+        spread_label,  // the node lacks a topology key
+        spread,
+        pod_affinity,
+        pod_anti_affinity,
+        their_anti_affinity,  // of Pods that are there
+        feature,
+        by_dra,    // what it lacks is there as DRA devices
+        extended,  // and one bit for each further extended request of the spec: room, too
     };
     static constexpr std::uint8_t bits = 32;
 
@@ -35,22 +47,38 @@ class Verdict {
     }
     void add(Verdict other) { causes_ |= other.causes_; }
 
+    [[nodiscard]] Verdict without(Cause cause) const {
+        Verdict others = *this;
+        others.causes_ &= ~(1U << cause);
+        return others;
+    }
     [[nodiscard]] bool fits() const { return causes_ == 0; }
     [[nodiscard]] bool has(std::uint8_t cause) const { return (causes_ >> cause & 1U) != 0; }
-    [[nodiscard]] bool only_room() const { return (causes_ & ((1U << pods) - 1U)) == 0; }
+    [[nodiscard]] bool only_room() const { return (causes_ & ~room) == 0; }
+    [[nodiscard]] bool lacks_room() const { return (causes_ & room) != 0; }
+    static constexpr bool is_room(std::uint8_t cause) { return (room >> cause & 1U) != 0; }
+    bool operator==(const Verdict&) const = default;
 
   private:
+    static constexpr std::uint32_t room =
+        (~0U << extended) | (((1U << volume_in_use) - 1U) & ~((1U << pods) - 1U));
+
     std::uint32_t causes_ = 0;
 };
 
-// What depends on specs alone: unschedulable, taints, node selector and affinity.
-Verdict match_spec(const PodSpec& pod, const NodeSpec& node, std::string_view node_name);
+// What depends on specs alone: unschedulable, taints, node selector and affinity, features, volumes.
+// And of volumes those that are chosen for others.
+Verdict match_spec(const Cluster& cluster, const PodSpec& pod, NodeId id);
 
-// What depends on the Pods there: ports and room. `extended` are the spec's extended requests.
-Verdict match_room(const PodSpec& pod, const ExtendedRequests& extended, const Node& node);
+// What depends on the Pods there: ports, room, attached volumes.
+Verdict match_room(const Cluster& cluster, const InternedSpec& interned, const Node& node);
 
-// Both; `absent` for a node that is gone.
-Verdict match(const Cluster& cluster, const PodSpec& pod, const ExtendedRequests& extended, NodeId id);
+// The volume that each of the Pod's claims would get on the node, "" for one that is made there; nothing
+// when there is none for one of them.
+std::optional<std::vector<std::string>> find_volumes(const Cluster& cluster, const PodSpec& pod, NodeId id);
+
+// Whether its node selector and required affinity allow the node.
+bool allows(const PodSpec& pod, const NodeSpec& node, std::string_view node_name);
 
 // How many GPUs the node could still give to Pods whole.
 std::int64_t free_gpus(const Node& node);

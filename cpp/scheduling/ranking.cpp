@@ -5,48 +5,61 @@
 namespace nos {
 
 void Ranking::refresh(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec) {
-    const bool first = spec_ != spec.spec;
-    if (first) {
-        *this = Ranking{};
-        spec_ = spec.spec;
-        extended_ = spec.extended;
-    }
-    verdicts_.resize(cluster.node_bound());
-    versions_.resize(cluster.node_bound());
-    spec_verdicts_.resize(cluster.node_bound());
-    spec_versions_.resize(cluster.node_bound());
-    costs_.resize(cluster.node_bound(), infeasible);
+    const std::size_t bound = cluster.node_bound();
+    verdicts_.resize(bound);
+    versions_.resize(bound);
+    spec_verdicts_.resize(bound);
+    spec_versions_.resize(bound);
+    costs_.resize(bound, infeasible);
 
-    const auto changes = first ? std::nullopt : cluster.changes_since(cursor_);
+    const bool news_near_by = !neighbours_ && Neighbours::matter(cluster, spec, kin_);
+    if (news_near_by) {
+        neighbours_.emplace(cluster, spec, kin_);
+    }
+    const bool choices_moved = !spec_->claims.empty() && choices_ != cluster.choices_version();
+    if (choices_moved) {
+        choices_ = cluster.choices_version();
+        std::ranges::fill(spec_versions_.values(), 0);
+    }
+    const auto changes =
+        fresh_ || news_near_by || choices_moved ? std::nullopt : cluster.changes_since(cursor_);
     const std::uint64_t epoch = scorer.epoch();
     if (changes) {
         for (const NodeId node : *changes) {
             if (versions_[node] != cluster.node(node).version) {
-                evaluate(cluster, scorer, node);
+                evaluate(cluster, scorer, spec, node);
             }
         }
     }
     if (!changes || epoch != epoch_) {
-        for (std::size_t number = 0; number < cluster.node_bound(); ++number) {
-            evaluate(cluster, scorer, NodeId{number});
+        for (std::size_t number = 0; number < bound; ++number) {
+            evaluate(cluster, scorer, spec, NodeId{number});
         }
     }
+    fresh_ = false;
     epoch_ = epoch;
     cursor_ = cluster.change_count();
 }
 
-void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, NodeId id) {
+void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id) {
     const Node& node = cluster.node(id);
     Verdict verdict;
+    if (spec_versions_[id] != node.spec_version) {
+        spec_versions_[id] = node.spec_version;
+        spec_verdicts_[id] = {};
+        if (node.present()) {
+            spec_verdicts_[id] = match_spec(cluster, *spec_, id);
+        }
+        preferences_.look_at(cluster, id);
+    }
     if (!node.present()) {
         verdict.add(Verdict::absent);
     } else {
-        if (spec_versions_[id] != node.spec_version) {
-            spec_versions_[id] = node.spec_version;
-            spec_verdicts_[id] = match_spec(*spec_, *node.spec, cluster.name(id));
-        }
         verdict = spec_verdicts_[id];
-        verdict.add(match_room(*spec_, extended_, node));
+        verdict.add(match_room(cluster, spec, node));
+    }
+    if (neighbours_) {
+        neighbours_->look_at(cluster, id);
     }
     versions_[id] = node.version;
     verdicts_[id] = verdict;
@@ -55,17 +68,63 @@ void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, NodeId id) {
     fitting_ += verdict.fits() ? 1U : 0U;
 }
 
-std::optional<NodeId> Ranking::best() const {
-    if (fitting_ == 0) {
+// What each node costs, with the Pods near it taken into account.
+const std::vector<std::int64_t>& Ranking::costs_here(const Cluster& cluster) {
+    if (!neighbours_) {
+        return costs_.values();
+    }
+    near_.assign(verdicts_.size(), Verdict{});
+    neighbours_->judge(cluster, near_);
+    costs_near_ = costs_.values();
+    for (std::size_t number = 0; number < near_.size(); ++number) {
+        if (!near_[number].fits()) {
+            costs_near_[number] = infeasible;
+        }
+    }
+    return costs_near_;
+}
+
+std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& spec) {
+    if (fitting_ == 0 || cluster.claim_taken(spec)) {
         return std::nullopt;
     }
-    const auto& costs = costs_.values();
+    const std::vector<std::int64_t>& costs = costs_here(cluster);
     // Two passes over plain integers: the compiler turns the first into vector instructions.
     std::int64_t lowest = infeasible;
     for (const std::int64_t cost : costs) {
         lowest = std::min(lowest, cost);
     }
-    return NodeId{static_cast<std::size_t>(std::ranges::find(costs, lowest) - costs.begin())};
+    if (lowest == infeasible) {
+        return std::nullopt;
+    }
+    const Neighbours* const neighbours = neighbours_ ? &*neighbours_ : nullptr;
+    if (preferences_.none(neighbours)) {
+        return NodeId{static_cast<std::size_t>(std::ranges::find(costs, lowest) - costs.begin())};
+    }
+    feasible_.clear();
+    candidates_.clear();
+    for (std::size_t number = 0; number < costs.size(); ++number) {
+        if (costs[number] != infeasible) {
+            feasible_.emplace_back(number);
+            if (costs[number] == lowest) {
+                candidates_.emplace_back(number);
+            }
+        }
+    }
+    return preferences_.choose(cluster, neighbours, feasible_, candidates_);
+}
+
+Table<NodeId, Verdict> Ranking::verdicts(const Cluster& cluster, const InternedSpec& spec) const {
+    Table<NodeId, Verdict> verdicts = verdicts_;
+    if (neighbours_) {
+        neighbours_->judge(cluster, verdicts.values());
+    }
+    if (cluster.claim_taken(spec)) {
+        for (Verdict& verdict : verdicts.values()) {
+            verdict.add(Verdict::volume_in_use);
+        }
+    }
+    return verdicts;
 }
 
 }  // namespace nos

@@ -10,19 +10,26 @@
 
 #include "cluster.h"
 #include "filter.h"
+#include "neighbours.h"
+#include "preferences.h"
 #include "score.h"
 
 namespace nos {
 
 class Ranking {
   public:
-    // Brings everything up to date with the Cluster.
+    // Of Pods that these selectors select.
+    explicit Ranking(const InternedSpec& spec, KinId kin)
+        : spec_{spec.spec}, kin_{kin}, preferences_{spec_} {}
+
+    // Brings everything up to date with the Cluster. `spec` is the one that it was made for.
     void refresh(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec);
 
-    // The node with the lowest cost, the first one of several; nothing when the Pod fits nowhere.
-    [[nodiscard]] std::optional<NodeId> best() const;
-    [[nodiscard]] bool fits_somewhere() const { return fitting_ > 0; }
-    [[nodiscard]] const Table<NodeId, Verdict>& verdicts() const { return verdicts_; }
+    // The node with the lowest cost; of several the one that the Pod prefers, or the first; nothing when it
+    // fits nowhere.
+    [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec);
+    // By node, of everything.
+    [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
     // Changes whenever a verdict may have.
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] std::size_t size() const { return verdicts_.size(); }
@@ -30,18 +37,29 @@ class Ranking {
   private:
     static constexpr std::int64_t infeasible = std::numeric_limits<std::int64_t>::max();
 
-    void evaluate(const Cluster& cluster, Scorer& scorer, NodeId id);
+    void evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id);
+    [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster);
 
     std::shared_ptr<const PodSpec> spec_;
-    ExtendedRequests extended_;
-    std::uint64_t cursor_ = 0;  // into the Cluster's changes
-    std::uint64_t epoch_ = 0;   // of the Scorer
-    std::size_t fitting_ = 0;
+    KinId kin_;
+    bool fresh_ = true;
+    std::uint64_t cursor_ = 0;   // into the Cluster's changes
+    std::uint64_t epoch_ = 0;    // of the Scorer
+    std::uint64_t choices_ = 0;  // of volumes, in the Cluster
+    std::size_t fitting_ = 0;    // nodes, as far as each alone can tell
     Table<NodeId, std::int64_t> costs_;
     Table<NodeId, Verdict> verdicts_;
     Table<NodeId, Verdict> spec_verdicts_;  // the part that stays while a node's spec does
     Table<NodeId, std::uint64_t> spec_versions_;
     Table<NodeId, std::uint64_t> versions_;
+    std::optional<Neighbours> neighbours_;
+    Preferences preferences_;
+
+    // Between calls only their memory is of use.
+    std::vector<Verdict> near_;
+    std::vector<std::int64_t> costs_near_;
+    std::vector<NodeId> feasible_;
+    std::vector<NodeId> candidates_;
 };
 
 }  // namespace nos

@@ -11,25 +11,43 @@ namespace nos {
 
 namespace {
 
-constexpr std::array<std::string_view, 13> code_names = {
+constexpr std::array<std::string_view, 22> code_names = {
     "Unsupported",          "NoNodes",
     "Unschedulable",        "Taint",
     "NodeAffinity",         "HostPort",
     "TooManyPods",          "InsufficientCpu",
     "InsufficientMemory",   "InsufficientStorage",
     "InsufficientGpu",      "NoGeometry",
-    "InsufficientResource",
+    "InsufficientResource", "VolumeNotReady",
+    "VolumeInUse",          "VolumeLimit",
+    "VolumeAffinity",       "TopologySpread",
+    "PodAffinity",          "PodAntiAffinity",
+    "NodeFeature",          "OnlyByDra",
 };
 
 ReasonCode code_of(std::uint8_t cause) {
     constexpr std::array<ReasonCode, Verdict::extended> codes = {
-        ReasonCode::no_nodes,         ReasonCode::unschedulable,       ReasonCode::taint,
-        ReasonCode::node_affinity,    ReasonCode::host_port,           ReasonCode::too_many_pods,
-        ReasonCode::insufficient_cpu, ReasonCode::insufficient_memory, ReasonCode::insufficient_storage,
-        ReasonCode::insufficient_gpu, ReasonCode::no_geometry,
+        ReasonCode::no_nodes,          ReasonCode::unschedulable,       ReasonCode::taint,
+        ReasonCode::node_affinity,     ReasonCode::host_port,           ReasonCode::too_many_pods,
+        ReasonCode::insufficient_cpu,  ReasonCode::insufficient_memory, ReasonCode::insufficient_storage,
+        ReasonCode::insufficient_gpu,  ReasonCode::no_geometry,         ReasonCode::volume_in_use,
+        ReasonCode::volume_limit,      ReasonCode::volume_affinity,     ReasonCode::topology_spread,
+        ReasonCode::topology_spread,   ReasonCode::pod_affinity,        ReasonCode::pod_anti_affinity,
+        ReasonCode::pod_anti_affinity, ReasonCode::node_feature,        ReasonCode::only_by_dra,
     };
     return cause < Verdict::extended ? codes.at(cause) : ReasonCode::insufficient_resource;
 }
+
+// What opens a node that nothing else bars.
+constexpr auto single_fixes = std::to_array<std::pair<Verdict::Cause, std::string_view>>({
+    {Verdict::affinity, "A wider node affinity/selector opens"},
+    {Verdict::volume_affinity, "Volumes that can be used there open"},
+    {Verdict::spread_label, "The topology labels that it spreads over open"},
+    {Verdict::spread, "A larger maxSkew opens"},
+    {Verdict::pod_affinity, "Leaving out its pod affinity opens"},
+    {Verdict::pod_anti_affinity, "Leaving out its pod anti-affinity opens"},
+    {Verdict::their_anti_affinity, "Moving Pods whose anti-affinity keeps it off opens"},
+});
 
 // 1500m for cpu, 12Gi for bytes, plain otherwise.
 std::string amount_text(std::string_view resource, std::int64_t amount) {
@@ -129,14 +147,19 @@ class Explanation {
         }
     }
 
-    // Of the causes before room only the first is counted, of room every one, as kube-scheduler does.
+    // Of the causes before and after room only the first is counted, of room every one, as kube-scheduler
+    // does.
     void count() {
         each_node([&](NodeId id, Verdict verdict) {
+            bool counted = false;
             for (std::uint8_t cause = Verdict::unschedulable; cause < Verdict::bits; ++cause) {
-                if (!verdict.has(cause)) {
+                const bool is_room = Verdict::is_room(cause);
+                if (!verdict.has(cause) || (counted && !is_room) ||
+                    (cause > Verdict::geometry && !is_room && verdict.lacks_room())) {
                     continue;
                 }
                 ++causes_.at(cause);
+                counted = true;
                 if (cause == Verdict::taint) {
                     count_taint(untolerated_taint(*interned_.spec, *cluster_.node(id).spec));
                 }
@@ -194,9 +217,39 @@ class Explanation {
                                                            : "Insufficient " + std::string{gpu_resource};
             case Verdict::geometry:
                 return "no geometry: " + geometry_.text;
+            case Verdict::volume_in_use:
+                return "node(s) unavailable: a ReadWriteOncePod claim is in use by another pod";
+            case Verdict::volume_limit:
+                return "node(s) exceed max volume count";
+            case Verdict::volume_affinity:
+                return interned_.spec->claims.empty() ? "node(s) had volume node affinity conflict"
+                                                      : "node(s) didn't find available persistent volumes "
+                                                        "to bind, nor can they be made there";
+            case Verdict::spread_label:
+                return "node(s) didn't match pod topology spread constraints (missing required label)";
+            case Verdict::spread:
+                return "node(s) didn't match pod topology spread constraints";
+            case Verdict::pod_affinity:
+                return "node(s) didn't match pod affinity rules";
+            case Verdict::pod_anti_affinity:
+                return "node(s) didn't match pod anti-affinity rules";
+            case Verdict::their_anti_affinity:
+                return "node(s) didn't satisfy existing pods anti-affinity rules";
+            case Verdict::feature:
+                return "node(s) lack " + listed(interned_.spec->features);
+            case Verdict::by_dra:
+                return "node(s) offer GPUs as DRA devices only, which nos does not hand out";
             default:
                 return "Insufficient " + extended_name(cause - std::size_t{Verdict::extended});
         }
+    }
+
+    static std::string listed(const std::vector<std::string>& names) {
+        std::string text;
+        for (const std::string& name : names) {
+            text += (text.empty() ? "" : ", ") + name;
+        }
+        return text;
     }
 
     [[nodiscard]] std::string extended_name(std::size_t index) const {
@@ -220,14 +273,22 @@ class Explanation {
                 causes_.begin());
         };
         // Scarce things first among equals: GPU, then other extended resources, then the rest.
-        const std::uint8_t room = most(Verdict::pods, Verdict::bits);
+        std::uint8_t room = most(Verdict::pods, Verdict::volume_in_use);
+        if (const std::uint8_t other = most(Verdict::extended, Verdict::bits);
+            causes_.at(other) > causes_.at(room)) {
+            room = other;
+        }
         if (causes_.at(Verdict::gpu) > 0 && causes_.at(Verdict::gpu) == causes_.at(room)) {
             return ReasonCode::insufficient_gpu;
         }
         if (causes_.at(Verdict::geometry) > 0 && causes_.at(Verdict::geometry) == causes_.at(room)) {
             return ReasonCode::no_geometry;
         }
-        return causes_.at(room) > 0 ? code_of(room) : code_of(most(Verdict::unschedulable, Verdict::pods));
+        if (causes_.at(room) > 0) {
+            return code_of(room);
+        }
+        const std::uint8_t near = most(Verdict::volume_in_use, Verdict::extended);
+        return code_of(causes_.at(near) > 0 ? near : most(Verdict::unschedulable, Verdict::pods));
     }
 
     [[nodiscard]] std::string nearest_fix() const {
@@ -244,19 +305,22 @@ class Explanation {
         std::map<std::string, std::int64_t> single;  // the one thing that bars a node with room
         each_node([&](NodeId id, Verdict verdict) {
             const Node& node = cluster_.node(id);
-            if (!match_room(*interned_.spec, interned_.extended, node).fits()) {
+            if (!match_room(cluster_, interned_, node).fits()) {
                 return;
             }
-            const bool cordoned = verdict.has(Verdict::unschedulable);
-            const bool tainted = verdict.has(Verdict::taint);
-            const bool apart = verdict.has(Verdict::affinity);
-            if (tainted && !cordoned && !apart) {
+            if (verdict.has(Verdict::unschedulable)) {
+                if (verdict.without(Verdict::unschedulable).without(Verdict::taint).fits()) {
+                    ++single["Uncordoning opens"];
+                }
+            } else if (verdict.without(Verdict::taint).fits()) {
                 const Taint* taint = untolerated_taint(*interned_.spec, *node.spec);
                 ++single["Tolerating taint {" + taint->key + ": " + taint->value + "} opens"];
-            } else if (apart && !cordoned && !tainted) {
-                ++single["A wider node affinity/selector opens"];
-            } else if (cordoned && !apart) {
-                ++single["Uncordoning opens"];
+            } else {
+                for (const auto& [cause, fix] : single_fixes) {
+                    if (verdict.without(cause).fits()) {
+                        ++single[std::string{fix}];
+                    }
+                }
             }
         });
         const auto most =
@@ -339,7 +403,10 @@ class Explanation {
 
 std::string_view name(ReasonCode code) { return code_names.at(static_cast<std::size_t>(code)); }
 
-Reason unsupported(const PodSpec& pod) {
+Reason not_placeable(const PodSpec& pod) {
+    if (pod.unsupported.empty()) {
+        return {ReasonCode::volume_not_ready, pod.waits_for, {}};
+    }
     Reason reason{ReasonCode::unsupported, "nos does not handle", {}};
     for (const std::string& feature : pod.unsupported) {
         reason.message += (reason.counts.empty() ? " " : ", ") + feature;

@@ -26,6 +26,15 @@ enum class ReasonCode : std::uint8_t {
     insufficient_gpu,
     no_geometry,            // MIG instances fit beside those of other Pods on no GPU
     insufficient_resource,  // an extended resource
+    volume_not_ready,       // a claim does not exist, or is not bound yet by those who should
+    volume_in_use,          // a Pod has a claim that only one may have
+    volume_limit,           // nodes have as many volumes as can be attached
+    volume_affinity,        // volumes are, or could be made, elsewhere only
+    topology_spread,
+    pod_affinity,
+    pod_anti_affinity,  // its own, or that of Pods that are there
+    node_feature,       // nodes lack a feature that it needs
+    only_by_dra,        // what it asks for is there as DRA devices, which nos does not hand out
 };
 
 std::string_view name(ReasonCode code);
@@ -36,7 +45,8 @@ struct Reason {
     std::vector<std::pair<std::string, std::int64_t>> counts;  // nodes per cause, most first
 };
 
-Reason unsupported(const PodSpec& pod);
+// For a Pod that no node could help.
+Reason not_placeable(const PodSpec& pod);
 
 // For a Pod that fits nowhere, from the verdicts on all nodes.
 Reason explain(const Cluster& cluster, const InternedSpec& spec, const Table<NodeId, Verdict>& verdicts);

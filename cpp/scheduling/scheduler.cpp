@@ -16,21 +16,25 @@ constexpr std::size_t most_ranked_nodes = 4'000'000;
 
 std::optional<Bind> Scheduler::place(PodId id) {
     scorer_.learn(cluster_);
-    const SpecId spec_id = cluster_.pod(id).spec;
-    const InternedSpec& interned = cluster_.spec(spec_id);
-    if (!interned.spec->unsupported.empty()) {
+    const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
+    const PodSpec& spec = *interned.spec;
+    if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    Ranking& ranking = known_of(spec_id).ranking;
+    Ranking& ranking = known_of(id).ranking;
     ranking.refresh(cluster_, scorer_, interned);
-    const auto node = ranking.best();
+    const auto node = ranking.best(cluster_, interned);
     if (!node) {
         return std::nullopt;
     }
-    auto [gpus, instances] = scorer_.allocate(*interned.spec, cluster_.node(*node));
-    cluster_.assume(id, *node, std::move(gpus), std::move(instances));
+    auto [gpus, instances] = scorer_.allocate(spec, cluster_.node(*node));
+    std::vector<std::string> volumes;
+    if (!spec.claims.empty()) {
+        volumes = find_volumes(cluster_, spec, *node).value();
+    }
+    cluster_.assume(id, *node, std::move(gpus), std::move(instances), std::move(volumes));
     const Pod& pod = cluster_.pod(id);
-    return Bind{id, *node, pod.gpus, pod.instances};
+    return Bind{id, *node, pod.gpus, pod.instances, pod.volumes};
 }
 
 Outcome Scheduler::schedule() {
@@ -47,7 +51,7 @@ Outcome Scheduler::schedule() {
     while (plan_again(outcome.binds, left)) {
     }
     for (const PodId id : left) {
-        outcome.waiting.push_back({id, reason_for(cluster_.pod(id).spec)});
+        outcome.waiting.push_back({id, reason_for(id)});
     }
     transaction.commit();
     return outcome;
@@ -64,7 +68,7 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     }
     const auto wants_gpu = [&](PodId id) {
         const PodSpec& spec = *cluster_.spec(cluster_.pod(id).spec).spec;
-        return spec.unsupported.empty() && (!spec.profiles.empty() || spec.gpu_slots() > 0);
+        return spec.is_placeable() && (!spec.profiles.empty() || spec.gpu_slots() > 0);
     };
     if (before.empty() || std::ranges::none_of(left, wants_gpu)) {
         return false;
@@ -98,7 +102,7 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
             cluster_.forget(after[i].pod);
         }
         for (const Bind& bind : before) {
-            cluster_.assume(bind.pod, bind.node, bind.gpus, bind.instances);
+            cluster_.assume(bind.pod, bind.node, bind.gpus, bind.instances, bind.volumes);
         }
         return false;
     }
@@ -116,43 +120,59 @@ std::int64_t Scheduler::units(const Bind& bind) const {
     return sum;
 }
 
-Scheduler::Known& Scheduler::known_of(SpecId spec) {
-    if (spec.value() >= known_.size()) {
-        known_.resize(cluster_.spec_bound());
+Scheduler::Known& Scheduler::known_of(PodId id) {
+    const Pod& pod = cluster_.pod(id);
+    if (pod.spec.value() >= known_.size()) {
+        known_.values().resize(cluster_.spec_bound());
     }
-    Known& known = known_[spec];
-    if (known.ranking.size() == 0) {
+    KnownSpec& known = known_[pod.spec];
+    const InternedSpec& interned = cluster_.spec(pod.spec);
+    if (known.spec != interned.spec) {
+        rankings_ -= known.kins.size();
+        known = {interned.spec, {}};
+    }
+    const KinId kin = cluster_.selection().kin(pod.labels);
+    const std::uint64_t serial = cluster_.selection().serial(kin);
+    auto found = std::ranges::find_if(known.kins, [&](const auto& entry) { return entry->kin == serial; });
+    if (found == known.kins.end()) {
         drop_oldest_rankings();
+        known.kins.push_back(std::make_unique<Known>(Known{Ranking{interned, kin}, serial, nullptr, 0, 0}));
+        ++rankings_;
+        found = known.kins.end() - 1;
     }
-    known.last_used = ++uses_;
-    return known;
+    (*found)->last_used = ++uses_;
+    return **found;
 }
 
-std::shared_ptr<Reason> Scheduler::reason_for(SpecId spec) {
-    const InternedSpec& interned = cluster_.spec(spec);
-    Known& known = known_of(spec);
-    const bool supported = interned.spec->unsupported.empty();
-    if (supported) {
+std::shared_ptr<Reason> Scheduler::reason_for(PodId id) {
+    const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
+    Known& known = known_of(id);
+    const bool placeable = interned.spec->is_placeable();
+    if (placeable) {
         known.ranking.refresh(cluster_, scorer_, interned);
     }
-    if (known.reason == nullptr || known.reason_spec != interned.spec ||
-        known.reason_cursor != known.ranking.cursor()) {
+    if (known.reason == nullptr || known.reason_cursor != known.ranking.cursor()) {
         known.reason = std::make_shared<Reason>(
-            supported ? explain(cluster_, interned, known.ranking.verdicts()) : unsupported(*interned.spec));
-        known.reason_spec = interned.spec;
+            placeable ? explain(cluster_, interned, known.ranking.verdicts(cluster_, interned))
+                      : not_placeable(*interned.spec));
         known.reason_cursor = known.ranking.cursor();
     }
     return known.reason;
 }
 
-std::vector<NodeId> Scheduler::feasible(const PodSpec& spec) const {
+std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& spec,
+                                        const std::shared_ptr<const PodLabels>& labels) {
     std::vector<NodeId> nodes;
-    if (!spec.unsupported.empty()) {
+    if (!spec->is_placeable()) {
         return nodes;
     }
-    const ExtendedRequests extended = cluster_.resolve(spec);
-    for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-        if (match(cluster_, spec, extended, NodeId{number}).fits()) {
+    const Guest guest{cluster_, spec, labels};
+    const InternedSpec& interned = cluster_.spec(guest.spec());
+    Ranking ranking{interned, guest.kin()};
+    ranking.refresh(cluster_, scorer_, interned);
+    const Table<NodeId, Verdict> verdicts = ranking.verdicts(cluster_, interned);
+    for (std::size_t number = 0; number < verdicts.size(); ++number) {
+        if (verdicts[NodeId{number}].fits()) {
             nodes.emplace_back(number);
         }
     }
@@ -172,18 +192,21 @@ Fragmentation Scheduler::fragmentation() {
 
 void Scheduler::drop_oldest_rankings() {
     const std::size_t most = most_ranked_nodes / std::max<std::size_t>(1, cluster_.node_bound());
-    std::vector<SpecId> ranked;
-    for (std::size_t number = 0; number < known_.size(); ++number) {
-        if (known_[SpecId{number}].ranking.size() > 0) {
-            ranked.emplace_back(number);
-        }
-    }
-    if (ranked.size() <= most) {
+    if (rankings_ <= most) {
         return;
     }
-    std::ranges::sort(ranked, {}, [&](SpecId id) { return known_[id].last_used; });
-    for (std::size_t i = 0; i < ranked.size() - most / 2; ++i) {
-        known_[ranked[i]] = {};
+    std::vector<std::uint64_t> uses;
+    for (const KnownSpec& known : known_.values()) {
+        for (const auto& entry : known.kins) {
+            uses.push_back(entry->last_used);
+        }
+    }
+    std::ranges::nth_element(uses, uses.begin() + static_cast<std::ptrdiff_t>(uses.size() - most / 2));
+    const std::uint64_t oldest_kept = uses[uses.size() - most / 2];
+    rankings_ = 0;
+    for (KnownSpec& known : known_.values()) {
+        std::erase_if(known.kins, [&](const auto& entry) { return entry->last_used < oldest_kept; });
+        rankings_ += known.kins.size();
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Bind {
     NodeId node;
     Slots gpus;
     Instances instances;
+    std::vector<std::string> volumes;  // for its claims, in their order; "": one is to be made
 };
 
 struct Waiting {
@@ -44,30 +46,36 @@ class Scheduler {
     // as long as that lets more in. All or nothing: an exception leaves the Cluster as it was.
     Outcome schedule();
     // The nodes where such a Pod would fit now.
-    [[nodiscard]] std::vector<NodeId> feasible(const PodSpec& spec) const;
+    [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
+                                               const std::shared_ptr<const PodLabels>& labels);
     // What is free of all GPUs, and the part of it that will probably never be handed out to the demand seen
     // here.
     [[nodiscard]] Fragmentation fragmentation();
 
   private:
-    // What is known about one spec.
+    // What is known about the Pods of one spec and one kin.
     struct Known {
         Ranking ranking;
+        std::uint64_t kin = 0;  // its serial
         std::shared_ptr<Reason> reason;
-        std::shared_ptr<const PodSpec> reason_spec;  // whose reason it is
-        std::uint64_t reason_cursor = 0;             // of the ranking it was drawn from
+        std::uint64_t reason_cursor = 0;  // of the ranking it was drawn from
         std::uint64_t last_used = 0;
+    };
+    struct KnownSpec {
+        std::shared_ptr<const PodSpec> spec;
+        std::vector<std::unique_ptr<Known>> kins;
     };
 
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
-    Known& known_of(SpecId spec);
-    std::shared_ptr<Reason> reason_for(SpecId spec);
+    Known& known_of(PodId id);
+    std::shared_ptr<Reason> reason_for(PodId id);
     void drop_oldest_rankings();
 
     Cluster& cluster_;
     Scorer scorer_;
-    Table<SpecId, Known> known_;
+    Table<SpecId, KnownSpec> known_;
+    std::size_t rankings_ = 0;
     std::uint64_t uses_ = 0;
 };
 

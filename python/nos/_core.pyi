@@ -317,13 +317,16 @@ class PodState:
     def uid(self) -> str: ...
     @property
     def phase(self) -> str:
-        """waiting, assumed (decided, not confirmed by the API server) or bound."""
+        """waiting, assumed (decided, not confirmed by the API server), bound, or nominated by another scheduler."""
     @property
     def node(self) -> str: ...
     @property
     def gpus(self) -> list[int]: ...
     @property
     def instances(self) -> list[_Held]: ...
+    @property
+    def volumes(self) -> list[str]:
+        """Of an assumed Pod: what was chosen for its claims."""
     @property
     def placed(self) -> bool:
         """Whether all that it asks for has its place on its node. An assumed Pod loses it when its node turns out to be
@@ -361,22 +364,37 @@ class Cluster:
         uid: str,
         spec: PodSpec,
         *,
+        labels: PodLabels = ...,
         priority: int = 0,
         arrival: int = 0,
         node: str = "",
+        terminating: bool = False,
+        nominated: bool = False,
         gpus: Sequence[int] = (),
         instances: Sequence[_Held] = ...,
     ) -> None:
         """Record a Pod: waiting for nos when node is empty, else bound there (the node may not be known yet).
 
         arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
-        it holds where that is known; a node's GpuSpecs know better. An assumed or bound Pod that is upserted without a
+        it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted until
+        it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the node. An assumed or bound Pod that is upserted without a
         node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
-    def assume(self, uid: str, node: str, gpus: Sequence[int] = (), instances: Sequence[_Held] = ...) -> None:
+    def upsert_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Its labels; one that was never named has none."""
+    def remove_namespace(self, name: str) -> bool: ...
+    def assume(
+        self,
+        uid: str,
+        node: str,
+        gpus: Sequence[int] = (),
+        instances: Sequence[_Held] = ...,
+        volumes: Sequence[str] = (),
+    ) -> None:
         """Count a waiting Pod on a node before the API server knows. KeyError for unknown names, ValueError when it
-        is not waiting, a GPU slot is not free enough, or its instances do not fit or are not those it asks for."""
+        is not waiting, a GPU slot is not free enough, its instances do not fit or are not those it asks for, or one of
+        the volumes (for its claims; "" for one that is to be made) is chosen for another assumed Pod."""
     def forget(self, uid: str) -> bool:
         """Return an assumed Pod to the waiting ones; False when it is not assumed."""
     def expect(self, spec: PodSpec, pods: int = 1) -> None:
@@ -426,6 +444,9 @@ class Bind:
     @property
     def instances(self) -> list[_Held]: ...
     @property
+    def volumes(self) -> list[str]:
+        """Per claim of its spec the volume to bind, "" where one is to be made."""
+    @property
     def ready(self) -> bool:
         """False: the node's GPUs have to be cut first, see Cluster.targets."""
 
@@ -437,7 +458,8 @@ class Reason:
     def code(self) -> str:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
         HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
-        InsufficientResource."""
+        InsufficientResource, VolumeNotReady, VolumeInUse, VolumeLimit, VolumeAffinity, TopologySpread, PodAffinity,
+        PodAntiAffinity, NodeFeature, OnlyByDra."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""
@@ -467,8 +489,8 @@ class Scheduler:
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
-    def feasible(self, spec: PodSpec) -> list[str]:
-        """Names of the nodes where such a Pod would fit now, in node order; changes nothing."""
+    def feasible(self, spec: PodSpec, labels: PodLabels = ...) -> list[str]:
+        """Names of the nodes where such a Pod would fit now, in node order."""
     def fragmentation_ratio(self) -> float:
         """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free
         units beside MIG instances count as well; what each typical profile could not take of them is lost."""

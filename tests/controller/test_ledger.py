@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from nos import _core
-from nos.controller.ledger import Ledger, State
+from nos.controller.ledger import Ledger
+from nos.controller.waiting import State
 from nos.kube.node import Node, decode_node
 from nos.kube.pod import Pod, decode_pod
 

@@ -8,22 +8,8 @@ import pytest
 from nos import _core
 from nos.kube import decode
 from nos.kube.encode import binding
-from nos.kube.node import decode_node
-from nos.kube.pod import Pod, decode_pod
-
-
-def pod(spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any) -> Pod:
-    body = {
-        "metadata": {"name": "train", "namespace": "ml", "uid": "u-1", "resourceVersion": "7"} | metadata,
-        "spec": {"schedulerName": "nos-scheduler", "containers": [container("1")]} | (spec or {}),
-        "status": {"phase": "Pending"} | (status or {}),
-    }
-    return decode_pod(json.dumps(body).encode())
-
-
-def container(gpu: str, **more: Any) -> dict[str, Any]:
-    return {"name": "main", "resources": {"requests": {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": gpu}}} | more
-
+from nos.kube.pod import decode_pod
+from tests.kube.objects import container, pod
 
 ONE_GPU = {"cpu": 500, "memory": 2**30, "nvidia.com/gpu": 1}
 
@@ -63,14 +49,13 @@ def test_tolerations_affinity_and_ports() -> None:
         {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]},
     ]
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
-    preferred = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {}}]}
     ports = [{"containerPort": 80}, {"containerPort": 81, "hostPort": 8081, "hostIP": "10.0.0.1", "protocol": "UDP"}]
     sidecar = {"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 9, "hostPort": 9}]}
     init = {"name": "i", "ports": [{"containerPort": 7, "hostPort": 7}]}
     decoded = decode.waiting_spec(
         pod(
             {
-                "affinity": {"nodeAffinity": required, "podAffinity": preferred, "podAntiAffinity": preferred},
+                "affinity": {"nodeAffinity": required},
                 "tolerations": [
                     {"operator": "Exists"},
                     {"key": "a", "value": "b"},
@@ -78,7 +63,6 @@ def test_tolerations_affinity_and_ports() -> None:
                 ],
                 "containers": [container("1", ports=ports)],
                 "initContainers": [init, sidecar],
-                "topologySpreadConstraints": [{"whenUnsatisfiable": "ScheduleAnyway"}],
             }
         )
     )
@@ -96,24 +80,13 @@ def test_tolerations_affinity_and_ports() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}}, "pod affinity"),
-        (
-            {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}},
-            "pod anti-affinity",
-        ),
-        ({"topologySpreadConstraints": [{"whenUnsatisfiable": "DoNotSchedule"}]}, "topology spread"),
         ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}, "persistent volume claim data"),
         ({"volumes": [{"name": "v", "ephemeral": {}}]}, "ephemeral volume"),
         ({"volumes": [{"name": "v", "rbd": {}}]}, "rbd volume"),
         ({"volumes": [{"name": "v", "fromTheFuture": {}}]}, "fromTheFuture volume"),
         ({"resourceClaims": [{"name": "r"}]}, "resource claims"),
         ({"schedulingGroup": {"podGroupName": "g"}}, "pod group"),
-        ({"hostNetwork": True, "hostUsers": False}, "host network in a user namespace"),
-        (
-            {"containers": [container("1", restartPolicyRules=[{"action": "RestartAllContainers"}])]},
-            "RestartAllContainers",
-        ),
-        ({"containers": [container("1", volumeMounts=[{"bindMountOptions": ["ro"]}])]}, "bind mount options"),
+        ({"topologySpreadConstraints": [{"whenUnsatisfiable": "Sometimes", "maxSkew": 1}]}, "topology spread"),
         ({"containers": [container("-1")]}, "nvidia.com/gpu: '-1' is negative"),
         ({"containers": [container("one")]}, "nvidia.com/gpu: 'one' is not a Kubernetes quantity"),
     ],
@@ -194,25 +167,6 @@ def test_an_absurd_bound_pod_counts_as_much_as_can_be_counted() -> None:
 )
 def test_the_decision_is_read_back(text: str, slots: tuple[int, ...]) -> None:
     assert decode.gpus(pod(annotations={"nos.nebuly.com/gpus": text, "other": "x"})) == slots
-
-
-def test_nodes() -> None:
-    body = {
-        "metadata": {"name": "n", "labels": {"zone": "a"}},
-        "spec": {"unschedulable": True, "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]},
-        "status": {"allocatable": {"cpu": "63500m", "memory": "1Ti", "nvidia.com/gpu": "8", "pods": "110"}},
-    }
-    assert decode.node_spec(decode_node(json.dumps(body).encode())) == _core.NodeSpec(
-        {"cpu": 63_500, "memory": 2**40, "nvidia.com/gpu": 8, "pods": 110},
-        labels={"zone": "a"},
-        taints=[_core.Taint("k", "v", "NoSchedule")],
-        unschedulable=True,
-    )
-
-
-def test_a_node_that_makes_no_sense_offers_nothing() -> None:
-    body = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "-4"}}}
-    assert decode.node_spec(decode_node(json.dumps(body).encode())) == _core.NodeSpec({}, unschedulable=True)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from msgspec import DecodeError
 
 from nos import _core
-from nos.controller.ledger import Ledger, Waiting
+from nos.controller.ledger import Ledger
+from nos.controller.waiting import Waiting
 from nos.kube.client import Client, pause
 from nos.kube.encode import binding, pod_path
 from nos.kube.errors import ApiError, Unreachable

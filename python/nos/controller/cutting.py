@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from msgspec import DecodeError
 
 from nos import _core
-from nos.controller.ledger import Ledger, Waiting
+from nos.controller.ledger import Ledger
+from nos.controller.waiting import Waiting
 from nos.kube.client import MERGE, Client, pause
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.gpunode import Gpu, GPUNode, Spec, WantedGpu, decode_gpu_node, gpu_node_path, spec_patch, wanted_gpu

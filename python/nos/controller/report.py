@@ -22,7 +22,8 @@ from msgspec import DecodeError
 
 from nos import _core
 from nos.controller.binder import Place
-from nos.controller.ledger import Ledger, State, Waiting
+from nos.controller.ledger import Ledger
+from nos.controller.waiting import State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
 from nos.kube.encode import CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
 from nos.kube.errors import ApiError, Unreachable

@@ -1,6 +1,8 @@
 """The few fields of a Node that scheduling needs, as msgspec structs over the API server's JSON."""
 
-from msgspec import Struct, field
+from functools import lru_cache
+
+from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 
@@ -29,10 +31,19 @@ class Spec(Struct):
     unschedulable: bool = False
 
 
-class Status(Struct):
+class Image(Struct, rename="camel", frozen=True, gc=False):
+    """An image that the node has. It may have many names, or none."""
+
+    names: tuple[str, ...] | None = None
+    size_bytes: int = 0
+
+
+class Status(Struct, rename="camel"):
     """What the node offers."""
 
     allocatable: dict[str, str] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    declared_features: list[str] = field(default_factory=list)
 
 
 class Node(Struct):
@@ -43,4 +54,16 @@ class Node(Struct):
     status: Status = field(default_factory=Status)
 
 
-decode_node = Decoder(Node).decode
+_node = Decoder(Node).decode
+
+
+def decode_node(raw: bytes | Raw) -> Node:
+    """Nodes have many images, and mostly the same: those share one object, for Nodes are kept."""
+    node = _node(raw)
+    node.status.images = list(map(_shared, node.status.images))
+    return node
+
+
+@lru_cache(maxsize=65_536)
+def _shared(image: Image) -> Image:
+    return image

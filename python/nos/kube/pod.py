@@ -21,12 +21,14 @@ class Metadata(Struct, rename="camel", gc=False):
     deletion_timestamp: str | None = None
     labels: Raw = NOTHING
     annotations: Raw = NOTHING
+    owner_references: Raw = NOTHING
 
 
 class Container(Struct, rename="camel", gc=False):
     """A container or init container."""
 
     name: str = ""
+    image: str = ""
     resources: Raw = NOTHING
     ports: Raw = NOTHING
     restart_policy: str | None = None
@@ -42,6 +44,7 @@ class Spec(Struct, rename="camel"):
     priority: int | None = None
     containers: list[Container] = field(default_factory=list)
     init_containers: list[Container] = field(default_factory=list)
+    ephemeral_containers: list[Container] = field(default_factory=list)
     volumes: list[dict[str, Raw]] = field(default_factory=list)
     scheduling_gates: list[Raw] = field(default_factory=list)
     node_selector: Raw = NOTHING
@@ -77,6 +80,9 @@ class Status(Struct, rename="camel"):
     """What became of it."""
 
     phase: str = ""
+    reason: str = ""
+    message: str = ""
+    nominated_node_name: str = ""
     conditions: list[Condition] = field(default_factory=list)
     container_statuses: list[ContainerStatus] = field(default_factory=list)
     init_container_statuses: list[ContainerStatus] = field(default_factory=list)

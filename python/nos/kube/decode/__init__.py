@@ -1,0 +1,33 @@
+"""JSON to core: what a Pod or a Node means to the scheduler.
+
+In comes a decoded struct, out goes a value of `nos._core`. Pods of one template differ only in names, so the meaning of
+a spec is remembered under the raw bytes that decide it, and equal Pods share one PodSpec: the core then scores them
+once. A spec that the core refuses (absurd quantities, unknown operators) never raises here: a waiting Pod becomes one
+that waits with a Reason, a bound one counts as much as can be counted, and a node takes no newcomers.
+"""
+
+from nos.kube.decode.bound import bound_spec
+from nos.kube.decode.decision import GPUS_ANNOTATION, INSTANCES_ANNOTATION, gpus, instances
+from nos.kube.decode.metadata import Owner, controller, created, labels, pod_labels
+from nos.kube.decode.node import node_spec
+from nos.kube.decode.spread import DefaultSpread
+from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
+
+__all__ = [
+    "GPUS_ANNOTATION",
+    "INSTANCES_ANNOTATION",
+    "DefaultSpread",
+    "Owner",
+    "Template",
+    "bound_spec",
+    "controller",
+    "created",
+    "gpus",
+    "instances",
+    "labels",
+    "node_spec",
+    "pod_labels",
+    "spec_of",
+    "template",
+    "waiting_spec",
+]

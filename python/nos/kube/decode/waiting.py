@@ -1,0 +1,128 @@
+"""What a Pod that waits asks of its node."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from nos import _core
+from nos.kube.decode import containers as of_containers
+from nos.kube.decode.affinity import Affinity, names_pods
+from nos.kube.decode.amounts import rounded
+from nos.kube.decode.containers import ContainerKey
+from nos.kube.decode.features import features
+from nos.kube.decode.images import images
+from nos.kube.decode.metadata import labels
+from nos.kube.decode.spread import DefaultSpread, default_spread, keys_of, spread
+from nos.kube.pod import Pod
+from nos.kube.requests import effective_requests
+from nos.kube.selectors import core_terms
+from nos.kube.unsupported import unsupported
+from nos.kube.volumes import PodVolumes, core_claim, unread
+
+
+class _Toleration(Struct):
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+_tolerations = Decoder(list[_Toleration] | None).decode
+
+
+class Template(NamedTuple):
+    """What of a Pod itself decides what it asks for. It outlives the event that it came with."""
+
+    containers: tuple[ContainerKey, ...]
+    init_containers: tuple[ContainerKey, ...]
+    overhead: bytes
+    resources: bytes
+    node_selector: bytes
+    affinity: bytes
+    tolerations: bytes
+    spread: bytes
+    namespace: str  # where affinity or spread look at Pods
+    spread_labels: tuple[tuple[str, str], ...]  # those of its labels whose values the spread looks at
+    images: tuple[str, ...]
+    features: tuple[str, ...]
+    unsupported: tuple[str, ...]
+
+
+def template(pod: Pod) -> Template:
+    """Equal ones are one object."""
+    spec, affinity, constraints = pod.spec, bytes(pod.spec.affinity), bytes(pod.spec.topology_spread_constraints)
+    looks_at_pods = names_pods(affinity) or constraints != b"null"
+    keys = keys_of(constraints)
+    return _shared(
+        Template(
+            tuple(map(of_containers.key, spec.containers)),
+            tuple(map(of_containers.key, spec.init_containers)),
+            bytes(spec.overhead),
+            bytes(spec.resources),
+            bytes(spec.node_selector),
+            affinity,
+            bytes(spec.tolerations),
+            constraints,
+            pod.metadata.namespace if looks_at_pods else "",
+            tuple(item for item in labels(bytes(pod.metadata.labels)).items() if item[0] in keys) if keys else (),
+            images(pod),
+            features(pod),
+            unsupported(pod),
+        )
+    )
+
+
+def waiting_spec(pod: Pod, *, volumes: PodVolumes | None = None, default: DefaultSpread | None = None) -> _core.PodSpec:
+    """What a Pod that waits for a node asks for. volumes: what its volumes ask for; None: nobody has looked. default:
+    whom it is spread against if it has no constraints of its own."""
+    return spec_of(template(pod), volumes=volumes or unread(pod), default=default)
+
+
+@lru_cache(maxsize=4096)
+def spec_of(template: Template, *, volumes: PodVolumes, default: DefaultSpread | None = None) -> _core.PodSpec:
+    """As waiting_spec, of what was kept of a Pod."""
+    not_handled = (*template.unsupported, *volumes.unsupported)
+    try:
+        ask = of_containers.ask(*template[:4])
+        affinity = Affinity(template.affinity, template.namespace)
+        constraints = spread(template.spread, template.namespace, dict(template.spread_labels))
+        by_default = default is not None and not constraints
+        return _core.PodSpec(
+            rounded(effective_requests(ask)),
+            node_selector=labels(template.node_selector),
+            affinity=affinity.required_nodes(),
+            preferred_affinity=affinity.preferred_nodes(),
+            tolerations=_known_tolerations(template.tolerations),
+            host_ports=of_containers.host_ports(template.containers, template.init_containers),
+            features=(*template.features, *volumes.features),
+            images=template.images,
+            pod_affinity=affinity.required_pods(),
+            pod_anti_affinity=affinity.required_anti_pods(),
+            preferred_pod_affinity=affinity.preferred_pods(),
+            spread=default_spread(default) if default and by_default else constraints,
+            spread_by_default=by_default,
+            volume_affinity=[core_terms(terms) for terms in volumes.affinity],
+            claims=[core_claim(claim) for claim in volumes.claims],
+            sole_claims=volumes.sole_claims,
+            volumes=volumes.volumes,
+            waits_for=volumes.waits_for,
+            unsupported=not_handled,
+        )
+    except (ValueError, OverflowError, msgspec.DecodeError) as error:
+        return _core.PodSpec({}, unsupported=(*not_handled, str(error)))
+
+
+@lru_cache(maxsize=4096)
+def _shared(template: Template) -> Template:
+    return template
+
+
+def _known_tolerations(tolerations: bytes) -> list[_core.Toleration]:
+    return [
+        _core.Toleration(t.key, t.operator or "Equal", t.value, t.effect)
+        for t in _tolerations(tolerations) or ()
+        if t.operator in ("", "Equal", "Exists")  # kube-scheduler, too, lets an unknown operator tolerate nothing
+    ]
