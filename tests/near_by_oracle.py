@@ -25,14 +25,29 @@ Selector = dict[str, Any]
 
 @dataclass
 class NearBy(Ledger):
-    """Who is where. Namespaces have labels; one that nobody told of has none."""
+    """Who is where. Namespaces have labels; one that nobody told of has none.
+
+    A nominated Pod may come or not, and a node must do either way. kube-scheduler looks at it on its own node only,
+    where it would be a neighbour; to mind it in all of its domain is as good."""
 
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    nominated: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
 
     def feasible(self, pod: Pod) -> set[str]:
+        """As kube-scheduler has it."""
         return {name for name in self.nodes if self.fits(pod, name) and self.near_enough(pod, name)}
 
+    def surely_feasible(self, pod: Pod) -> set[str]:
+        """Also for who minds nominated Pods anywhere."""
+        return {name for name in self.feasible(pod) if self._near_enough_without(set(), pod, name)}
+
     def near_enough(self, pod: Pod, name: str) -> bool:
+        elsewhere = {uid for uid in self.nominated if self.pods[uid].node != name}
+        return all(self._near_enough_without(ignored, pod, name) for ignored in (self.nominated, elsewhere))
+
+    def _near_enough_without(self, ignored: set[str], pod: Pod, name: str) -> bool:
+        self.ignored = ignored
         return (
             not any(self._is_there(term, pod["namespace"], name) for term in pod.get("apart", []))
             and not self._is_kept_off(pod, name)
@@ -56,8 +71,8 @@ class NearBy(Ledger):
 
     def _settled(self) -> Iterator[tuple[Pod, Mapping[str, str]]]:
         """Pods and the labels of their node. What is on record for a node that is gone is near nothing."""
-        for held in self.pods.values():
-            if held.node in self.nodes:
+        for uid, held in self.pods.items():
+            if held.node in self.nodes and uid not in self.ignored:
                 yield held.pod, self.nodes[held.node]["labels"]
 
     def _is_there(self, term: tuple[str, Selector], home: str, name: str) -> bool:
@@ -105,8 +120,10 @@ class NearBy(Ledger):
             if all(key in facts["labels"] for key in keys) and self._counts(pod, constraint, node):
                 there[facts["labels"][key]] += sum(
                     1
-                    for held in self.on(node)
-                    if selector["labels"] != []  # selects everybody, and yet is said to count nobody
+                    for uid, held in self.pods.items()
+                    if held.node == node
+                    and uid not in self.ignored
+                    and selector["labels"] != []  # selects everybody, and yet is said to count nobody
                     and held.pod["namespace"] == pod["namespace"]
                     and not held.pod.get("terminating")
                     and self.selects(selector, pod["namespace"], held.pod)

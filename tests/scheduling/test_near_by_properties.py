@@ -66,23 +66,25 @@ class NearByMachine(RuleBasedStateMachine):
     def remove_pod(self, uid: str) -> None:
         assert self.cluster.remove_pod(uid) == (uid in self.judge.pods)
         self.judge.pods.pop(uid, None)
+        self.judge.nominated.discard(uid)
 
-    @rule(uid=st.sampled_from(_NOMINATED), node=worlds.node_names)
-    def nominate(self, uid: str, node: str) -> None:
-        """Room is kept for it; nobody looks at it, so that it is no matter whether it counts as a neighbour."""
-        pod = {"requests": {"cpu": 500}, "namespace": "elsewhere", "labels": {}}
-        self.cluster.upsert_pod(uid, core_spec(pod), node=node, labels=core_labels(pod), nominated=True)
+    @rule(uid=st.sampled_from(_NOMINATED), pod=worlds.neighbours, node=worlds.node_names, bound=st.booleans())
+    def nominate(self, uid: str, pod: Pod, node: str, bound: bool) -> None:
+        """Another scheduler is about to bind it, or has done so."""
+        self.cluster.upsert_pod(uid, core_spec(pod), node=node, labels=core_labels(pod), nominated=not bound)
         self.judge.pods[uid] = Held(pod, node)
+        (self.judge.nominated.discard if bound else self.judge.nominated.add)(uid)
 
     @precondition(lambda self: self.waiting())
     @rule(data=st.data())
     def place(self, data: st.DataObject) -> None:
         uid = data.draw(st.sampled_from(self.waiting()))
         held = self.judge.pods[uid]
-        feasible, what_if = self.judge.feasible(held.pod), self.cluster.copy()
+        surely, feasible = self.judge.surely_feasible(held.pod), self.judge.feasible(held.pod)
+        what_if = self.cluster.copy()
         bind = self.scheduler.place(uid)
         assert where(bind) == where(Scheduler(what_if).place(uid))
-        assert (bind is not None) == bool(feasible)
+        assert bind or not surely
         if bind:
             assert bind.node in feasible
             held.node, held.assumed = bind.node, True
@@ -121,10 +123,10 @@ class NearByMachine(RuleBasedStateMachine):
     def answers_are_those_of_the_judge(self, fresh: bool = True) -> None:
         new = Scheduler(self.cluster.copy()) if fresh else None
         for pod in [*self.asked, *(self.judge.pods[uid].pod for uid in self.waiting())]:
-            expected = self.judge.feasible(pod)
-            assert set(self.scheduler.feasible(core_spec(pod), core_labels(pod))) == expected
+            found = self.scheduler.feasible(core_spec(pod), core_labels(pod))
+            assert self.judge.surely_feasible(pod) <= set(found) <= self.judge.feasible(pod)
             if new:
-                assert set(new.feasible(core_spec(pod), core_labels(pod))) == expected
+                assert new.feasible(core_spec(pod), core_labels(pod)) == found
 
     def waiting(self) -> list[str]:
         return sorted(uid for uid, held in self.judge.pods.items() if not held.node)
