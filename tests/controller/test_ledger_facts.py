@@ -91,6 +91,30 @@ async def test_a_waiting_pod_whose_labels_change_is_seen_with_the_new_ones() -> 
     assert schedule(ledger) == {"web": "n"}
 
 
+SPREAD = {
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": WEB},
+        }
+    ]
+}
+
+
+@in_loop
+async def test_a_pod_that_is_leaving_takes_its_room_but_has_no_part_in_a_spread() -> None:
+    a, b = node("a", 2), node("b", 0)
+    a.metadata.labels["zone"], b.metadata.labels["zone"] = "a", "b"
+    ledger = synced(a, b, pod("old", on="a", labels=WEB), pod("new", labels=WEB, spec=SPREAD))
+    # in zone a 1 + 1, in zone b 0: a skew of 2
+    assert schedule(ledger)["new"] != "a"
+    ledger.pods.changed(pod("old", on="a", labels=WEB, deletionTimestamp="2026-11-23T00:00:00Z"))
+    assert gpus_used(ledger) == 1
+    assert schedule(ledger)["new"] == "a"  # 0 + 1
+
+
 @in_loop
 async def test_what_selects_a_waiting_pod_may_come_after_it() -> None:
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5f", "controller": True}

@@ -64,6 +64,22 @@ def test_a_key_that_the_pod_does_not_have_says_nothing() -> None:
     assert spread(keyed, labels={"pod-template-hash": "5f"}) == merged(HASH)
 
 
+def test_each_constraint_has_its_own_keys() -> None:
+    decoded = spread(
+        constraint(matchLabelKeys=["pod-template-hash"]),
+        constraint(topologyKey=HOST, matchLabelKeys=["tier"]),
+        labels={"pod-template-hash": "5f", "tier": "front"},
+    )
+    web, front = Requirement("app", "In", ["web"]), Requirement("tier", "In", ["front"])
+    assert decoded == _core.PodSpec(
+        ONE_GPU,
+        spread=[
+            SpreadConstraint(ZONE, PodSelector([web, HASH], namespaces=["ml"]), max_skew=1),
+            SpreadConstraint(HOST, PodSelector([web, front], namespaces=["ml"]), max_skew=1),
+        ],
+    )
+
+
 def test_keys_do_not_turn_nobody_into_somebody() -> None:
     nobody = constraint(labelSelector=None, matchLabelKeys=["pod-template-hash"])
     selector = PodSelector(None, namespaces=["ml"])

@@ -80,7 +80,7 @@ class SpreadDefaults:
             return
         metadata = (now or before).metadata  # type: ignore[union-attr]
         services = self._by_namespace[metadata.namespace]
-        if now is None or not now.requirements:  # one without a selector selects nobody
+        if now is None:
             services.pop(metadata.name, None)
         else:
             services[metadata.name] = now
