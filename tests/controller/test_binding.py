@@ -91,33 +91,8 @@ def test_a_restarted_controller_repeats_nothing(cluster: Cluster, controller: St
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}, "persistent volume claim data"),
+        ({"volumes": [{"name": "v", "rbd": {"monitors": ["m"], "image": "i"}}]}, "rbd volume"),
         ({"resourceClaims": [{"name": "c", "resourceClaimTemplateName": "t"}]}, "resource claims"),
-        (
-            {
-                "topologySpreadConstraints": [
-                    {
-                        "maxSkew": 1,
-                        "topologyKey": "topology.kubernetes.io/zone",
-                        "whenUnsatisfiable": "DoNotSchedule",
-                        "labelSelector": {},
-                    }
-                ]
-            },
-            "topology spread",
-        ),
-        (
-            {
-                "affinity": {
-                    "podAntiAffinity": {
-                        "requiredDuringSchedulingIgnoredDuringExecution": [
-                            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
-                        ]
-                    }
-                }
-            },
-            "pod anti-affinity",
-        ),
     ],
 )
 def test_what_is_not_handled_waits_and_is_named(
