@@ -120,7 +120,7 @@ class PodSink:
         """It does not wait for us any more, or is nominated no more."""
         self._ledger.waiting.pop(uid, None)
         self._nominated.discard(uid)
-        self._edit(lambda: self._ledger.cluster.remove_pod(uid))
+        self._ledger.edit(lambda: self._ledger.cluster.remove_pod(uid))
         self._ledger.wake()
 
     def _is_to_come(self, pod: Pod) -> None:
@@ -129,7 +129,9 @@ class PodSink:
         priority, cluster = pod.spec.priority or 0, self._ledger.cluster
         self._ledger.waiting.pop(uid, None)
         self._nominated.add(uid)
-        self._edit(lambda: cluster.upsert_pod(uid, spec, labels=labels, priority=priority, node=node, nominated=True))
+        self._ledger.edit(
+            lambda: cluster.upsert_pod(uid, spec, labels=labels, priority=priority, node=node, nominated=True)
+        )
 
     def _bound(self, pod: Pod) -> None:
         uid, spec, node = pod.metadata.uid, bound_spec(pod), pod.spec.node_name
