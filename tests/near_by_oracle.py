@@ -13,11 +13,11 @@ A term is a topology key and a selector; a selector has `labels` (None selects n
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nos._core import PodLabels, PodSelector, PodSpec, PodTerm, Requirement, SelectorTerm, SpreadConstraint, Toleration
-from tests.oracle import Ledger, requirement_holds, tolerates
+from tests.oracle import Held, Ledger, requirement_holds, tolerates
 
 Pod = dict[str, Any]
 Selector = dict[str, Any]
@@ -28,9 +28,20 @@ class NearBy(Ledger):
     """Who is where. Namespaces have labels; one that nobody told of has none."""
 
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    nominated: dict[str, Held] = field(default_factory=dict)  # by uid
 
-    def feasible(self, pod: Pod) -> set[str]:
-        return {name for name in self.nodes if self.fits(pod, name) and self.near_enough(pod, name)}
+    def feasible(self, pod: Pod, priority: int = 0) -> set[str]:
+        return {name for name in self.nodes if self.has_place(pod, name) and self._with_nominated(pod, name, priority)}
+
+    def has_place(self, pod: Pod, name: str) -> bool:
+        return self.fits(pod, name) and self.near_enough(pod, name)
+
+    def _with_nominated(self, pod: Pod, name: str, priority: int) -> bool:
+        """There is a place on the node also when those have come who are nominated to it and may not be overtaken."""
+        coming = {
+            uid: held for uid, held in self.nominated.items() if held.node == name and held.priority >= priority
+        }
+        return replace(self, pods={**self.pods, **coming}, nominated={}).has_place(pod, name)
 
     def near_enough(self, pod: Pod, name: str) -> bool:
         return (

@@ -99,15 +99,16 @@ void bind_scheduling(const py::module_& module) {
         .def("place", &place, py::arg("uid"))
         .def(
             "feasible",
-            [](SchedulerHandle& self, const PodSpecHandle& spec, const PodLabelsHandle& labels) {
+            [](SchedulerHandle& self, const PodSpecHandle& spec, const PodLabelsHandle& labels,
+               std::int32_t priority) {
                 const Entry entry{self.cluster.door()};
                 std::vector<std::string> names;
-                for (const NodeId node : self.scheduler.feasible(spec.value, labels.value)) {
+                for (const NodeId node : self.scheduler.feasible(spec.value, labels.value, priority)) {
                     names.emplace_back(self.cluster.name(node));
                 }
                 return names;
             },
-            py::arg("spec"), py::arg("labels") = nobodys_labels())
+            py::arg("spec"), py::arg("labels") = nobodys_labels(), py::kw_only(), py::arg("priority") = 0)
         .def("fragmentation_ratio", [](SchedulerHandle& self) {
             const Entry entry{self.cluster.door()};
             const Fragmentation all = self.scheduler.fragmentation();

@@ -123,7 +123,12 @@ void check_node(const Cluster& cluster, NodeId id) {
         const Pod& pod = cluster.pod(node.pods[i]);
         require(pod.node == id && pod.index == i,
                 name + ": Pod " + std::to_string(i) + " is not linked back");
-        require(pod.phase != Phase::absent && pod.phase != Phase::waiting, name + ": holds a Pod that waits");
+        require(pod.phase == Phase::assumed || pod.phase == Phase::bound, name + ": holds a Pod that waits");
+    }
+    for (const PodId nominated : node.nominated) {
+        const Pod& pod = cluster.pod(nominated);
+        require(pod.phase == Phase::nominated && pod.nominated == id && !pod.node.valid(),
+                name + ": a nominated Pod is not linked back");
     }
     if (!node.present()) {
         require(0, static_cast<std::int64_t>(node.gpu_free.size()), name + ": absent, with GPUs");
@@ -225,7 +230,7 @@ void Cluster::check() const {
         ++known;
         require(find_node(name(id)) == id, "a node's name does not lead to it");
         check_node(*this, id);
-        attached += static_cast<std::int64_t>(node.pods.size());
+        attached += static_cast<std::int64_t>(node.pods.size() + node.nominated.size());
         if (node.present()) {
             ++present;
             const auto node_capacity = static_cast<std::int64_t>(node.gpu_free.size()) * whole_gpu;

@@ -84,6 +84,7 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
     settled.spec = std::move(spec);
     settled.spec_version = ++versions_;
     settled.pods = node.pods;
+    settled.nominated = node.nominated;
     node = std::move(settled);
     topologies_.set(id, node.present() ? node.spec->labels : Labels{});
     if (node.present()) {

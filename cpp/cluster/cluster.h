@@ -117,7 +117,7 @@ class Cluster {
     [[nodiscard]] std::size_t node_bound() const { return nodes_.size(); }
     [[nodiscard]] std::size_t spec_bound() const { return specs_.size(); }
     [[nodiscard]] bool in_use(NodeId node) const {
-        return nodes_[node].present() || !nodes_[node].pods.empty();
+        return nodes_[node].present() || !nodes_[node].pods.empty() || !nodes_[node].nominated.empty();
     }
     [[nodiscard]] std::span<const PodId> waiting() const { return waiting_; }
     [[nodiscard]] std::size_t node_count() const { return present_nodes_; }
@@ -158,6 +158,7 @@ class Cluster {
   private:
     friend class Transaction;
     friend class Guest;
+    friend class Visit;
 
     // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
     enum class Claiming : std::uint8_t { known, all };
@@ -185,6 +186,8 @@ class Cluster {
     void release_parts(const InternedSpec& interned);
     void sweep_specs();
 
+    void nominate(PodId id, NodeId node);
+    void leave(PodId id);
     void start_waiting(PodId id);
     void stop_waiting(PodId id);
     void undo(const Undo& last);
@@ -249,6 +252,24 @@ class Cluster {
     std::vector<Undo> journal_;
     bool in_transaction_ = false;
     mutable Door door_;
+};
+
+// Pods that other schedulers have nominated to a node take their room there for as long as a question takes:
+// those of at least this priority, whom a Pod may not overtake.
+class Visit {
+  public:
+    Visit(Cluster& cluster, NodeId node, std::int32_t priority);
+    ~Visit();
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    Visit(Visit&&) = delete;
+    Visit& operator=(Visit&&) = delete;
+
+    [[nodiscard]] bool empty() const { return visitors_.empty(); }
+
+  private:
+    Cluster& cluster_;
+    std::vector<PodId> visitors_;
 };
 
 // A Pod that is only asked about, for as long as the question takes: as interned as one of the Cluster's own.

@@ -44,6 +44,7 @@ struct Node {
     std::array<std::int64_t, basic_count> requested{};
     std::vector<ExtendedUse> extended;  // sorted by resource
     Few<PodId, 8> pods;
+    std::vector<PodId> nominated;  // who is about to come
     std::vector<HostPort> host_ports;
     std::vector<AttachedVolume> volumes;                           // sorted by volume
     std::vector<VolumeId> attached;                                // of the spec, in numbers

@@ -17,7 +17,7 @@ enum class Phase : std::uint8_t {
     waiting,  // for nos to place it
     assumed,  // placed by nos, not confirmed by the API server yet
     bound,
-    nominated,  // another scheduler is about to bind it
+    nominated,  // another scheduler is about to bind it: takes no room but in a Visit
 };
 
 using Slots = Few<std::uint16_t, 8>;  // GPU slots of one node
@@ -29,7 +29,8 @@ struct Pod {
     SpecId spec;
     LabelsId labels;
     bool terminating = false;
-    NodeId node;              // where it is assumed, bound or nominated
+    NodeId node;              // where it is assumed or bound
+    NodeId nominated;         // where it is nominated
     std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
     Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
     Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise

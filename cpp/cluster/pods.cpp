@@ -1,5 +1,6 @@
 // Pods of a Cluster: those that wait, and those that have a node.
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -83,8 +84,20 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     pod.priority = record.priority;
     pod.arrival = record.arrival;
 
+    if (record.nominated) {
+        if (pod.node.valid()) {
+            return;  // an old echo
+        }
+        leave(id);
+        if (*specs_[pod.spec].spec != *record.spec) {
+            release(std::exchange(pod.spec, intern(record.spec)));
+        }
+        selection_.release(std::exchange(pod.labels, selection_.intern(record.labels)));
+        nominate(id, intern_node(record.node));
+        return;
+    }
     NodeId node;
-    Phase phase = record.nominated ? Phase::nominated : Phase::bound;
+    Phase phase = Phase::bound;
     if (!record.node.empty()) {
         node = intern_node(record.node);
     } else if (pod.node.valid()) {  // an old echo: no Pod ever comes back from a node
@@ -97,7 +110,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
 
     const SpecId old_spec = pod.spec;
     const bool same_spec = is_new || *specs_[old_spec].spec == *record.spec;
-    const bool same_place = pod.phase != Phase::absent && pod.node == node;
+    const bool same_place = pod.phase != Phase::absent && pod.phase != Phase::nominated && pod.node == node;
     bool same_looks = pod.terminating == record.terminating && (!node.valid() || pod.phase == phase);
     pod.terminating = record.terminating;
     if (selection_.labels(pod.labels) != *record.labels) {
@@ -126,12 +139,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     if (record.instances.empty() && same_place) {
         record.instances = pod.instances;
     }
-    if (pod.phase == Phase::waiting) {
-        stop_waiting(id);
-    } else if (old_node.valid()) {
-        detach(id);
-        pod.volumes.clear();
-    }
+    leave(id);
     if (!same_spec) {
         pod.spec = intern(record.spec);
         release(old_spec);
@@ -155,11 +163,9 @@ bool Cluster::remove_pod(std::string_view uid) {
         return false;
     }
     const NodeId node = pods_[*id].node;
+    leave(*id);
     if (node.valid()) {
-        detach(*id);
         release_if_unused(node);
-    } else {
-        stop_waiting(*id);
     }
     release(pods_[*id].spec);
     selection_.release(pods_[*id].labels);
@@ -235,6 +241,46 @@ void Cluster::undo(const Undo& last) {
         attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
     } else {
         forget(last.pod);
+    }
+}
+
+// Off every list; what it was about to get is somebody else's.
+void Cluster::leave(PodId id) {
+    Pod& pod = pods_[id];
+    if (pod.phase == Phase::waiting) {
+        stop_waiting(id);
+    } else if (pod.phase == Phase::nominated) {
+        const NodeId node = std::exchange(pod.nominated, NodeId{});
+        std::erase(nodes_[node].nominated, id);
+        touch(node);
+        release_if_unused(node);
+    } else if (pod.phase != Phase::absent) {
+        detach(id);
+        pod.volumes.clear();
+    }
+    pod.phase = Phase::absent;
+}
+
+void Cluster::nominate(PodId id, NodeId node) {
+    pods_[id].phase = Phase::nominated;
+    pods_[id].nominated = node;
+    nodes_[node].nominated.push_back(id);
+    touch(node);
+}
+
+Visit::Visit(Cluster& cluster, NodeId node, std::int32_t priority) : cluster_{cluster} {
+    std::ranges::copy_if(cluster.nodes_[node].nominated, std::back_inserter(visitors_),
+                         [&](PodId id) { return cluster.pods_[id].priority >= priority; });
+    for (const PodId id : visitors_) {
+        cluster.attach(id, node, Phase::nominated, {}, {}, Cluster::Claiming::all);
+    }
+}
+
+Visit::~Visit() {
+    for (const PodId id : visitors_) {
+        cluster_.detach(id);
+        cluster_.pods_[id].gpus.clear();
+        cluster_.pods_[id].instances.clear();
     }
 }
 

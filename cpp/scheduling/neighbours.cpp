@@ -166,10 +166,7 @@ bool Neighbours::counts(const Cluster& cluster, const Tally& tally, NodeId id) c
 
 void Neighbours::apply(const Effects& effects, const Pod& pod) {
     for (const Effect& effect : effects) {
-        const Role role = tallies_[effect.tally].role;
-        const bool excludes = role == Role::anti_affinity || role == Role::their_anti_affinity;
-        // Who is only nominated may yet not come: nobody is drawn there by it.
-        if (!(role == Role::spread && pod.terminating) && (excludes || pod.phase != Phase::nominated)) {
+        if (tallies_[effect.tally].role != Role::spread || !pod.terminating) {
             scratch_[effect.tally] += effect.amount;
         }
     }

@@ -68,6 +68,11 @@ void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpe
     fitting_ += verdict.fits() ? 1U : 0U;
 }
 
+void Ranking::exclude(NodeId id) {
+    fitting_ -= costs_[id] != infeasible ? 1U : 0U;
+    costs_[id] = infeasible;
+}
+
 // What each node costs, with the Pods near it taken into account.
 const std::vector<std::int64_t>& Ranking::costs_here(const Cluster& cluster) {
     if (!neighbours_) {

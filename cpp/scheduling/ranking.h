@@ -25,6 +25,9 @@ class Ranking {
     // Brings everything up to date with the Cluster. `spec` is the one that it was made for.
     void refresh(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec);
 
+    // Passes over a node until it changes.
+    void exclude(NodeId id);
+
     // The node with the lowest cost; of several the one that the Pod prefers, or the first; nothing when it
     // fits nowhere.
     [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec);

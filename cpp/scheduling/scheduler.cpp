@@ -21,9 +21,7 @@ std::optional<Bind> Scheduler::place(PodId id) {
     if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    Ranking& ranking = known_of(id).ranking;
-    ranking.refresh(cluster_, scorer_, interned);
-    const auto node = ranking.best(cluster_, interned);
+    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id).priority);
     if (!node) {
         return std::nullopt;
     }
@@ -35,6 +33,52 @@ std::optional<Bind> Scheduler::place(PodId id) {
     cluster_.assume(id, *node, std::move(gpus), std::move(instances), std::move(volumes));
     const Pod& pod = cluster_.pod(id);
     return Bind{id, *node, pod.gpus, pod.instances, pod.volumes};
+}
+
+// The best node of those that also have room for Pods that are nominated there.
+std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority) {
+    std::vector<NodeId> too_full;
+    while (true) {
+        ranking.refresh(cluster_, scorer_, spec);
+        for (const NodeId id : too_full) {
+            ranking.exclude(id);
+        }
+        const auto node = ranking.best(cluster_, spec);
+        if (!node || fits_beside_nominated(ranking, spec, priority, *node)) {
+            return node;
+        }
+        too_full.push_back(*node);
+    }
+}
+
+// A node is touched by the question: a ranking follows at its next refresh.
+bool Scheduler::fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority,
+                                      NodeId id) {
+    if (cluster_.node(id).nominated.empty()) {
+        return true;
+    }
+    const Visit visit{cluster_, id, priority};
+    if (visit.empty()) {
+        return true;
+    }
+    ranking.refresh(cluster_, scorer_, spec);
+    return ranking.verdicts(cluster_, spec)[id].fits();
+}
+
+// Of all nodes, with those that are nominated to them.
+Table<NodeId, Verdict> Scheduler::verdicts(Ranking& ranking, const InternedSpec& spec,
+                                           std::int32_t priority) {
+    ranking.refresh(cluster_, scorer_, spec);
+    Table<NodeId, Verdict> verdicts = ranking.verdicts(cluster_, spec);
+    for (std::size_t number = 0; number < verdicts.size(); ++number) {
+        const NodeId id{number};
+        if (!cluster_.node(id).nominated.empty()) {
+            const Visit visit{cluster_, id, priority};
+            ranking.refresh(cluster_, scorer_, spec);
+            verdicts[id].add(ranking.verdicts(cluster_, spec)[id]);
+        }
+    }
+    return verdicts;
 }
 
 Outcome Scheduler::schedule() {
@@ -147,21 +191,25 @@ Scheduler::Known& Scheduler::known_of(PodId id) {
 std::shared_ptr<Reason> Scheduler::reason_for(PodId id) {
     const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
     Known& known = known_of(id);
-    const bool placeable = interned.spec->is_placeable();
-    if (placeable) {
-        known.ranking.refresh(cluster_, scorer_, interned);
+    if (!interned.spec->is_placeable()) {
+        if (known.reason == nullptr) {
+            known.reason = std::make_shared<Reason>(not_placeable(*interned.spec));
+        }
+        return known.reason;
     }
+    known.ranking.refresh(cluster_, scorer_, interned);
     if (known.reason == nullptr || known.reason_cursor != known.ranking.cursor()) {
         known.reason = std::make_shared<Reason>(
-            placeable ? explain(cluster_, interned, known.ranking.verdicts(cluster_, interned))
-                      : not_placeable(*interned.spec));
+            explain(cluster_, interned, verdicts(known.ranking, interned, cluster_.pod(id).priority)));
+        known.ranking.refresh(cluster_, scorer_, interned);
         known.reason_cursor = known.ranking.cursor();
     }
     return known.reason;
 }
 
 std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& spec,
-                                        const std::shared_ptr<const PodLabels>& labels) {
+                                        const std::shared_ptr<const PodLabels>& labels,
+                                        std::int32_t priority) {
     std::vector<NodeId> nodes;
     if (!spec->is_placeable()) {
         return nodes;
@@ -169,10 +217,9 @@ std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& sp
     const Guest guest{cluster_, spec, labels};
     const InternedSpec& interned = cluster_.spec(guest.spec());
     Ranking ranking{interned, guest.kin()};
-    ranking.refresh(cluster_, scorer_, interned);
-    const Table<NodeId, Verdict> verdicts = ranking.verdicts(cluster_, interned);
-    for (std::size_t number = 0; number < verdicts.size(); ++number) {
-        if (verdicts[NodeId{number}].fits()) {
+    const Table<NodeId, Verdict> all = verdicts(ranking, interned, priority);
+    for (std::size_t number = 0; number < all.size(); ++number) {
+        if (all[NodeId{number}].fits()) {
             nodes.emplace_back(number);
         }
     }

@@ -47,7 +47,8 @@ class Scheduler {
     Outcome schedule();
     // The nodes where such a Pod would fit now.
     [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
-                                               const std::shared_ptr<const PodLabels>& labels);
+                                               const std::shared_ptr<const PodLabels>& labels,
+                                               std::int32_t priority);
     // What is free of all GPUs, and the part of it that will probably never be handed out to the demand seen
     // here.
     [[nodiscard]] Fragmentation fragmentation();
@@ -68,6 +69,9 @@ class Scheduler {
 
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
+    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
+    bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
+    Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     Known& known_of(PodId id);
     std::shared_ptr<Reason> reason_for(PodId id);
     void drop_oldest_rankings();

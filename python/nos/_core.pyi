@@ -377,7 +377,8 @@ class Cluster:
 
         arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
         it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted until
-        it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the node. An assumed or bound Pod that is upserted without a
+        it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the node, where no
+        Pod of lower or the same priority takes its room. An assumed or bound Pod that is upserted without a
         node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
@@ -489,7 +490,7 @@ class Scheduler:
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
-    def feasible(self, spec: PodSpec, labels: PodLabels = ...) -> list[str]:
+    def feasible(self, spec: PodSpec, labels: PodLabels = ..., *, priority: int = 0) -> list[str]:
         """Names of the nodes where such a Pod would fit now, in node order."""
     def fragmentation_ratio(self) -> float:
         """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free

@@ -64,15 +64,27 @@ class NearByMachine(RuleBasedStateMachine):
 
     @rule(uid=worlds.uids | st.sampled_from(_NOMINATED))
     def remove_pod(self, uid: str) -> None:
-        assert self.cluster.remove_pod(uid) == (uid in self.judge.pods)
+        assert self.cluster.remove_pod(uid) == (uid in self.judge.pods or uid in self.judge.nominated)
         self.judge.pods.pop(uid, None)
+        self.judge.nominated.pop(uid, None)
 
-    @rule(uid=st.sampled_from(_NOMINATED), node=worlds.node_names)
-    def nominate(self, uid: str, node: str) -> None:
-        """Room is kept for it; nobody looks at it, so that it is no matter whether it counts as a neighbour."""
-        pod = {"requests": {"cpu": 500}, "namespace": "elsewhere", "labels": {}}
-        self.cluster.upsert_pod(uid, core_spec(pod), node=node, labels=core_labels(pod), nominated=True)
-        self.judge.pods[uid] = Held(pod, node)
+    @rule(
+        uid=st.sampled_from(_NOMINATED),
+        pod=worlds.neighbours,
+        node=worlds.node_names,
+        priority=st.integers(-1, 1),
+        bound=st.booleans(),
+    )
+    def nominate(self, uid: str, pod: Pod, node: str, priority: int, bound: bool) -> None:
+        """Another scheduler says where its Pod is to go, and perhaps binds it there, or elsewhere."""
+        self.cluster.upsert_pod(
+            uid, core_spec(pod), node=node, labels=core_labels(pod), priority=priority, nominated=not bound
+        )
+        if bound:
+            self.judge.nominated.pop(uid, None)
+            self.judge.pods[uid] = Held(pod, node)
+        elif uid not in self.judge.pods:
+            self.judge.nominated[uid] = Held(pod, node, priority=priority)
 
     @precondition(lambda self: self.waiting())
     @rule(data=st.data())
