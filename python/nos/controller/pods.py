@@ -84,8 +84,7 @@ class PodSink:
         elif pod.spec.node_name:
             self._bound(pod)
         elif self._is_ours(pod):
-            if uid in self._nominated:  # its gates are gone
-                self._withdraw(uid)
+            self._nominated.discard(uid)  # its gates are gone
             self._waits(pod)
         elif pod.status.nominated_node_name and pod.metadata.deletion_timestamp is None:
             self._is_to_come(pod)
