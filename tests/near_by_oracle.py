@@ -38,9 +38,7 @@ class NearBy(Ledger):
 
     def _with_nominated(self, pod: Pod, name: str, priority: int) -> bool:
         """There is a place on the node also when those have come who are nominated to it and may not be overtaken."""
-        coming = {
-            uid: held for uid, held in self.nominated.items() if held.node == name and held.priority >= priority
-        }
+        coming = {uid: held for uid, held in self.nominated.items() if held.node == name and held.priority >= priority}
         return replace(self, pods={**self.pods, **coming}, nominated={}).has_place(pod, name)
 
     def near_enough(self, pod: Pod, name: str) -> bool:

@@ -376,10 +376,10 @@ class Cluster:
         """Record a Pod: waiting for nos when node is empty, else bound there (the node may not be known yet).
 
         arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
-        it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted until
-        it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the node, where no
-        Pod of lower or the same priority takes its room. An assumed or bound Pod that is upserted without a
-        node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
+        it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted
+        until it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the
+        node, where no Pod of its priority or a lower one takes its room. An assumed or bound Pod that is upserted
+        without a node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
     def upsert_namespace(self, name: str, labels: Mapping[str, str]) -> None:

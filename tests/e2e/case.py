@@ -1,15 +1,17 @@
 """A short way to write down nodes, Pods and one case: a Pod, the nodes that it is asked about, and the answer.
 
 A case's nodes have short names of their own ("big"); in the cluster they are prefixed, so that all cases live in one.
+So is everything else that is a case's own: any name, key or value that starts with a star ("*zone") is written without
+it and with the case's name before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.e2e.kube_verdicts import NODE_PREFIX, Object, Resident
+from tests.e2e.world import NODE_PREFIX, Object, Resident
 
 _ROOMY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi", "pods": "110"}
 Expression = tuple[str, str, list[str]]
@@ -31,17 +33,22 @@ class Case:
     offered: Mapping[str, Object]
     fits: set[str] | NotTaken
     on: Sequence[tuple[str, Resident]] = field(default_factory=list)
+    storage: Sequence[Object] = field(default_factory=list)
 
     def nodes(self) -> Iterable[Object]:
         for short, node in self.offered.items():
-            yield {**node, "metadata": {**node["metadata"], "name": self._long(short)}}
+            yield self._own({**node, "metadata": {**node["metadata"], "name": self._long(short)}})
 
     def residents(self) -> Iterable[Resident]:
         for short, resident in self.on:
-            yield Resident(resident.pod, self._long(short), resident.phase, resident.status, resident.terminating)
+            yield replace(resident, pod=self._own(resident.pod), node=self._long(short))
+
+    def stored(self) -> Iterable[Object]:
+        return (self._own(_on_nodes(thing, self._long)) for thing in self.storage)
 
     def probe(self) -> Object:
-        return {"metadata": {"name": self.name}, "spec": _renamed(self.pod["spec"], self._long)}
+        probe: Object = self._own({**self.pod, "spec": _renamed(self.pod["spec"], self._long)})
+        return {**probe, "metadata": {**self.pod.get("metadata", {}), **probe.get("metadata", {}), "name": self.name}}
 
     def owns(self, node: str) -> bool:
         return node.startswith(self._long(""))
@@ -51,6 +58,16 @@ class Case:
 
     def _long(self, short: str) -> str:
         return f"{NODE_PREFIX}{self.name}--{short}"
+
+    def _own(self, thing: Any) -> Any:
+        match thing:
+            case str():
+                return f"{self.name}.{thing[1:]}" if thing.startswith("*") else thing
+            case Mapping():
+                return {self._own(key): self._own(value) for key, value in thing.items()}
+            case list() | tuple():
+                return [self._own(each) for each in thing]
+        return thing
 
 
 def node(
@@ -139,9 +156,9 @@ def _taint(text: str) -> Object:
     return {"key": key, "value": value, "effect": effect}
 
 
-def _renamed(spec: Object, long: Any) -> Object:
+def _renamed(spec: Object, long: Callable[[str], str]) -> Object:
     """The Pod's spec with the nodes that its matchFields name called as they are in the cluster."""
-    if "affinity" not in spec:
+    if "nodeAffinity" not in spec.get("affinity", {}):
         return spec
     terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     renamed = [
@@ -150,4 +167,19 @@ def _renamed(spec: Object, long: Any) -> Object:
         else one
         for one in terms
     ]
-    return {**spec, "affinity": affinity(*renamed)}
+    return {**spec, "affinity": {**spec["affinity"], **affinity(*renamed)}}
+
+
+def _on_nodes(thing: Object, long: Callable[[str], str]) -> Object:
+    """A storage object with the node that it is about called as it is in the cluster."""
+    match thing["kind"]:
+        case "CSINode":
+            name = long(thing["metadata"]["name"])
+            drivers = [{**driver, "nodeID": name} for driver in thing["spec"]["drivers"]]
+            return {**thing, "metadata": {**thing["metadata"], "name": name}, "spec": {"drivers": drivers}}
+        case "VolumeAttachment":
+            return {**thing, "spec": {**thing["spec"], "nodeName": long(thing["spec"]["nodeName"])}}
+        case "PersistentVolumeClaim" if "annotations" in thing["metadata"]:
+            annotations = {key: long(node) for key, node in thing["metadata"]["annotations"].items()}
+            return {**thing, "metadata": {**thing["metadata"], "annotations": annotations}}
+    return thing

@@ -6,7 +6,7 @@ From the documentation of Kubernetes and from its source; that kube-scheduler gi
 from __future__ import annotations
 
 from tests.e2e.case import Case, NotTaken, asks, container, kubelet_says, node, of, pod, port, with_port
-from tests.e2e.kube_verdicts import Resident
+from tests.e2e.world import Resident
 
 _CPUS = of({"one": "1", "two": "2", "three": "3", "four": "4"})
 _GPU, _FPGA = "nvidia.com/gpu", "example.com/fpga"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tests.e2e.kube_verdicts import NODE_PREFIX, Object, Resident, World
+from tests.e2e.world import NODE_PREFIX, Object, Resident, World
 
 NODES = 40
 _KEYS = ("zone", "model", "size")
@@ -45,23 +45,27 @@ def random_world(random: Random) -> World:
     """Nodes, most of them with Pods."""
     names = [f"{NODE_PREFIX}n{number}" for number in range(NODES)]
     nodes = [_node(random, name) for name in names]
-    residents = [_resident(random, name) for name in names for _ in range(random.choice((0, 0, 1, 1, 2, 3)))]
+    residents = [random_resident(random, name) for name in names for _ in range(random.choice((0, 0, 1, 1, 2, 3)))]
     return World(nodes, residents)
 
 
 def random_pod(random: Random, name: str) -> Object:
-    """A Pod to ask about: any mix of what the filters look at."""
-    spec = _spec(random)
+    """A Pod to ask about: any mix of what a node alone decides."""
+    spec = random_spec(random)
     if random.random() < 0.3:
         spec["nodeSelector"] = {random.choice(_KEYS): random.choice(_LABELS)}
     if random.random() < 0.4:
         terms = [_term(random) for _ in range(random.choice((1, 1, 2, 3)))]
         required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
         spec["affinity"] = {"nodeAffinity": required}
-    tolerations = [_toleration(random) for _ in range(random.choice((0, 1, 1, 2)))]
     # Half of the Pods tolerate everything, so that what else keeps Pods off a node is not hidden behind taints.
-    spec["tolerations"] = [*tolerations, {"operator": "Exists"}] if random.random() < 0.5 else tolerations
+    spec["tolerations"] = random_tolerations(random, 0.5)
     return {"metadata": {"name": name}, "spec": spec}
+
+
+def random_tolerations(random: Random, all_of_them: float) -> list[Object]:
+    tolerations = [_toleration(random) for _ in range(random.choice((0, 1, 1, 2)))]
+    return [*tolerations, {"operator": "Exists"}] if random.random() < all_of_them else tolerations
 
 
 def pinned(pod: Object, name: str, node: str) -> Object:
@@ -76,34 +80,48 @@ def pinned(pod: Object, name: str, node: str) -> Object:
     only = {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms or [{"matchFields": [field]}]}
     }
-    return {"metadata": {"name": name}, "spec": {**pod["spec"], "affinity": {"nodeAffinity": only}}}
+    metadata = {**pod["metadata"], "name": name}
+    return {"metadata": metadata, "spec": {**pod["spec"], "affinity": {"nodeAffinity": only}}}
 
 
 def _node(random: Random, name: str) -> Object:
     offer = {resource: random.choice(amounts) for resource, amounts in _OFFERS.items()}
     offer = {resource: amount for resource, amount in offer.items() if amount}
     labels = {key: random.choice(_LABELS) for key in _KEYS if random.random() < 0.6}
+    return node_object(name, labels, offer, random_node_spec(random))
+
+
+def node_object(name: str, labels: Object, offer: Object, spec: Object, **status: Any) -> Object:
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec,
+        "status": {
+            "capacity": offer,
+            "allocatable": offer,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            **status,
+        },
+    }
+
+
+def random_node_spec(random: Random, rarely: float = 1.0) -> Object:
+    """Taints, and the cordon. A cordoned node has the taint that the controller manager would give it a moment later:
+    who counts it as tainted must not depend on when they look."""
     taints: dict[tuple[str, str], Object] = {}
-    for _ in range(random.choice((0, 0, 0, 1, 2))):
+    for _ in range(random.choice((0, 0, 0, 1, 2)) if random.random() < rarely else 0):
         taint = {
             "key": random.choice(_TAINT_KEYS),
             "value": random.choice(("", "x")),
             "effect": random.choice(_EFFECTS),
         }
         taints[taint["key"], taint["effect"]] = taint
-    return {
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"taints": list(taints.values()), "unschedulable": random.random() < 0.15},
-        "status": {
-            "capacity": offer,
-            "allocatable": offer,
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    }
+    cordoned = random.random() < 0.15 * rarely
+    cordon = [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}] if cordoned else []
+    return {"taints": [*taints.values(), *cordon], "unschedulable": cordoned}
 
 
-def _resident(random: Random, node: str) -> Resident:
-    pod: Object = {"spec": _spec(random, modest=True)}
+def random_resident(random: Random, node: str) -> Resident:
+    pod: Object = {"spec": random_spec(random, modest=True)}
     kind = random.random()
     if kind < 0.1:
         return Resident(pod, node, phase=random.choice(("Succeeded", "Failed", "Running")))
@@ -133,7 +151,7 @@ def _given(random: Random, name: str) -> Object:
     return status
 
 
-def _spec(random: Random, modest: bool = False) -> Object:
+def random_spec(random: Random, modest: bool = False) -> Object:
     extra = random.choice((*(r for r in _ASKS if r not in _COMMON), *[""] * 6))
     containers = [_container(random, f"c{n}", extra, modest) for n in range(random.choice((1, 1, 2, 3)))]
     inits = [_container(random, f"i{n}", extra, modest) for n in range(random.choice((0, 0, 1, 2, 3)))]

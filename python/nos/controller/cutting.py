@@ -81,7 +81,7 @@ class Cutter:
         self._work = asyncio.Event()
         ledger.nodes.changed_cut = lambda name: self._touch(name, news=True)
 
-    def submit(self, waiting: Waiting, decided: _core.Bind) -> None:
+    def submit(self, waiting: Waiting, decided: _core.Bind | _core.PodState) -> None:
         """Bind this one when what it is to hold is there; at once when it is."""
         pod = self._ledger.cluster.pod(waiting.uid)
         node = pod.node

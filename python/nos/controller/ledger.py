@@ -17,6 +17,7 @@ from nos.controller.gpu_nodes import GpuNodeSink
 from nos.controller.nodes import NodeSink
 from nos.controller.pods import PodSink
 from nos.controller.spread_defaults import SpreadDefaults
+from nos.controller.storage import Storage
 from nos.controller.store import Store
 from nos.controller.waiting import State, Waiting
 from nos.kube.decode import Owner
@@ -49,6 +50,8 @@ class Ledger:
         self.namespaces = Store[Namespace](self._namespace)
         self.spread_defaults = SpreadDefaults(self._revise)
         self.devices = DeviceOffers(self.nodes.revise)
+        self.storage = Storage(self)
+        self.gave_back: Callable[[str], None] = lambda _: None  # told of a Pod whose decision does not hold
         self._news = asyncio.Event()  # something that may let a Pod run
         self._stale = False  # something that only may, if it is more than an echo
         self._busy = False
@@ -57,8 +60,9 @@ class Ledger:
     @property
     def sinks(self) -> tuple[Listed, ...]:
         """All of them."""
-        devices = self.devices.classes, self.devices.slices
-        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, *self.spread_defaults.sinks, *devices
+        devices: tuple[Listed, ...] = self.devices.classes, self.devices.slices
+        more: tuple[Listed, ...] = *self.spread_defaults.sinks, *devices, *self.storage.sinks
+        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, *more
 
     @property
     def synced(self) -> bool:
@@ -130,6 +134,7 @@ class Ledger:
             return
         waiting.state = State.DEFERRED
         waiting.failures += 1
+        self.gave_back(waiting.uid)
         self.edit(lambda: self.cluster.remove_pod(waiting.uid))
         asyncio.get_running_loop().call_later(seconds, self._readmit, waiting)
 
@@ -141,8 +146,13 @@ class Ledger:
     def admit(self, waiting: Waiting) -> None:
         """Let the scheduler see it."""
         uid, spec, labels = waiting.uid, waiting.spec, waiting.labels
-        priority, arrival = waiting.priority, waiting.arrival
-        self.edit(lambda: self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival))
+        priority, arrival, offers = waiting.priority, waiting.arrival, waiting.facts.asked.offers
+
+        def offer() -> None:
+            self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival)
+            waiting.offers = offers
+
+        self.edit(offer)
         self.wake()
 
     def _namespace(self, before: Namespace | None, now: Namespace | None) -> None:

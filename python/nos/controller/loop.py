@@ -2,9 +2,9 @@
 
 The watches fill the ledger. When something happened that may let a Pod run, the batching window lets what comes with it
 come too; then the core decides on all that waits, in a thread and with the GIL released, while the event loop goes on
-reading and writing. What it decided is already assumed in the ledger and goes to the binder, by way of the cutter on
-nodes whose GPUs nos cuts; why the others wait goes to the reporter. A Binding that fails is taken back by the binder
-(`Ledger.defer`), which is news, and the loop goes on.
+reading and writing. What it decided is already assumed in the ledger and goes to the binder: first by way of the cutter
+on nodes whose GPUs nos cuts, then of the volume binder. Why the others wait goes to the reporter. A Binding that fails
+is taken back by the binder (`Ledger.defer`), which is news, and the loop goes on.
 """
 
 import asyncio
@@ -13,17 +13,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from nos import _core
-from nos.controller.binder import Binder
 from nos.controller.cutting import Cutter
 from nos.controller.ledger import Ledger
 from nos.controller.report import Reporter
+from nos.controller.volume_binding import VolumeBinder
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0  # how long news that is probably an echo may wait for a cycle
 
 
 async def run(
-    ledger: Ledger, scheduler: _core.Scheduler, binder: Binder, cutter: Cutter, reporter: Reporter, window: float
+    ledger: Ledger,
+    scheduler: _core.Scheduler,
+    cutter: Cutter,
+    volumes: VolumeBinder,
+    reporter: Reporter,
+    window: float,
 ) -> None:
     """Schedule until cancelled. The watches must have synced: deciding on half a cluster would overcommit the rest."""
     loop = asyncio.get_running_loop()
@@ -34,13 +39,15 @@ async def run(
             began = time.perf_counter()
             with ledger.scheduling():
                 outcome = await loop.run_in_executor(thread, scheduler.schedule)
-            took = time.perf_counter() - began
+                took = time.perf_counter() - began
+                # Before anything that has come meanwhile is applied: a decision is about what the core knew.
+                decided = [(waiting, bind) for bind in outcome.binds if (waiting := ledger.decided(bind.uid))]
+                decided = [(waiting, bind) for waiting, bind in decided if volumes.reserve(waiting, bind)]
 
-            for bind in outcome.binds:
-                if waiting := ledger.decided(bind.uid):
-                    if not bind.ready or bind.instances or (bind.gpus and ledger.nodes.is_cut(bind.node)):
-                        cutter.submit(waiting, bind)
-                    else:
-                        binder.submit(waiting, bind)
+            for waiting, bind in decided:
+                if not bind.ready or bind.instances or (bind.gpus and ledger.nodes.is_cut(bind.node)):
+                    cutter.submit(waiting, bind)
+                else:
+                    volumes.submit(waiting, bind)
             reporter.waiting(outcome.waiting)
             _log.debug("%d placed, %d wait, %.1f ms", len(outcome.binds), len(outcome.waiting), took * 1e3)

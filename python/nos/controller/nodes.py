@@ -49,6 +49,10 @@ class NodeSink:
         if was_cut and not self.is_cut(name):
             self.changed_cut(name)
 
+    def node(self, name: str) -> Node | None:
+        """As the API server has it; None where there is none."""
+        return self._nodes.get(name)
+
     def is_cut(self, name: str) -> bool:
         """Whether nos cuts the node's GPUs."""
         node = self._nodes.get(name)
@@ -68,7 +72,7 @@ class NodeSink:
     def _offers(self, name: str) -> None:
         node = self._nodes[name]
         gpus = self._ledger.gpu_nodes.gpus(name) if self.is_cut(name) else None
-        spec = node_spec(node, gpus, by_dra=self._ledger.devices.of(node))
+        spec = node_spec(node, gpus, volumes=self._ledger.storage.offered(name), by_dra=self._ledger.devices.of(node))
         if self.known.get(name) != spec:  # most events are heartbeats
             self.known[name] = spec
             self._ledger.edit(lambda: self._ledger.cluster.upsert_node(name, spec))

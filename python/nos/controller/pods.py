@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nos import _core
 from nos.controller.waiting import Facts, State, Waiting
 from nos.kube.cut import Holding
 from nos.kube.decode import (
-    bound_spec,
+    bound,
+    bound_spec_of,
     controller,
     created,
     gpus,
@@ -27,7 +29,7 @@ from nos.kube.decode import (
     template,
 )
 from nos.kube.pod import Pod
-from nos.kube.volumes import unread
+from nos.kube.volumes import PodVolumes
 
 if TYPE_CHECKING:
     from nos.controller.ledger import Ledger
@@ -117,6 +119,7 @@ class PodSink:
 
     def _withdraw(self, uid: str) -> None:
         """It does not wait for us any more, or is nominated no more."""
+        self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
         self._nominated.discard(uid)
         self._ledger.edit(lambda: self._ledger.cluster.remove_pod(uid))
@@ -124,16 +127,20 @@ class PodSink:
 
     def _is_to_come(self, pod: Pod) -> None:
         """Another scheduler has made room for it."""
-        uid, spec, labels, node = pod.metadata.uid, bound_spec(pod), pod_labels(pod), pod.status.nominated_node_name
-        priority, cluster = pod.spec.priority or 0, self._ledger.cluster
+        uid, says, labels, node = pod.metadata.uid, bound(pod), pod_labels(pod), pod.status.nominated_node_name
+        priority, upsert = pod.spec.priority or 0, self._ledger.cluster.upsert_pod
+
+        def count(volumes: PodVolumes) -> None:
+            spec = bound_spec_of(says, volumes=volumes)
+            edit = partial(upsert, uid, spec, labels=labels, priority=priority, node=node, nominated=True)
+            self._ledger.edit(edit)
+
         self._ledger.waiting.pop(uid, None)
         self._nominated.add(uid)
-        self._ledger.edit(
-            lambda: cluster.upsert_pod(uid, spec, labels=labels, priority=priority, node=node, nominated=True)
-        )
+        count(self._ledger.storage.held(pod, count))
 
     def _bound(self, pod: Pod) -> None:
-        uid, spec, node = pod.metadata.uid, bound_spec(pod), pod.spec.node_name
+        uid, says, node = pod.metadata.uid, bound(pod), pod.spec.node_name
         labels, terminating = pod_labels(pod), pod.metadata.deletion_timestamp is not None
         key, before = self._known[uid]
         given = gpus(pod), instances(pod)
@@ -147,7 +154,7 @@ class PodSink:
         priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
         cluster = self._ledger.cluster
 
-        def upsert(held: tuple[tuple[int, str, int], ...]) -> None:
+        def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
             cluster.upsert_pod(
                 uid,
                 spec,
@@ -160,14 +167,19 @@ class PodSink:
                 instances=held,
             )
 
-        def count() -> None:
+        def place(spec: _core.PodSpec) -> None:
             try:
-                upsert(given[1])
+                upsert(spec, given[1])
             except ValueError as error:  # whatever the annotation says, the Pod is there and counts
                 _log.warning("Pod %s: %s", key, error)
-                upsert(())
+                upsert(spec, ())
 
-        self._edit(count)
+        def count(volumes: PodVolumes) -> None:
+            spec = bound_spec_of(says, volumes=volumes)
+            self._edit(lambda: place(spec))
+
+        self._nominated.discard(uid)
+        count(self._ledger.storage.held(pod, count))
         if before != node:
             self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
         ours = self._ledger.waiting.pop(uid, None)
@@ -180,7 +192,7 @@ class PodSink:
 
     def _waits(self, pod: Pod) -> None:
         uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
-        facts = Facts(template(pod), unread(pod), bytes(pod.metadata.labels), controller(pod))
+        facts = Facts(template(pod), self._ledger.storage.asked(pod), bytes(pod.metadata.labels), controller(pod))
         spec, labels = self._spec(namespace, facts), pod_labels(pod)
         waiting = self._ledger.waiting.get(uid)
         if waiting is None:
@@ -200,7 +212,7 @@ class PodSink:
         default = None
         if not facts.template.has_spread:
             default = self._ledger.spread_defaults.of(namespace, facts.labels, facts.owner)
-        return spec_of(facts.template, volumes=facts.volumes, default=default)
+        return spec_of(facts.template, volumes=facts.asked.volumes, default=default)
 
     def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int) -> None:
         if (waiting.spec, waiting.labels, waiting.priority) != (spec, labels, priority):
@@ -213,6 +225,7 @@ class PodSink:
         if self._bound_uids.get(key) == uid:
             del self._bound_uids[key]
         had = self.holdings.get(node, {}).pop(uid, None)
+        self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
         self._nominated.discard(uid)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))

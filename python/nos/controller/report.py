@@ -25,7 +25,7 @@ from nos.controller.binder import Place
 from nos.controller.ledger import Ledger
 from nos.controller.waiting import State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
-from nos.kube.encode import CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
+from nos.kube.encode import BINDING_VOLUMES, CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import Pod, decode_pod
 
@@ -111,6 +111,16 @@ class Reporter:
         self._cuts.pop(waiting.uid, None)
         self._note(waiting, "Warning", "RepartitionFailed", "Scheduling", f"Is placed anew: {why}")
 
+    def binding_volumes(self, waiting: Waiting, what: str) -> None:
+        """A Pod has got its node, where its volumes are being bound or made."""
+        self._cuts[waiting.uid] = BINDING_VOLUMES, what
+        self._write_later(waiting.uid, _CUT_S)
+
+    def volumes_not_bound(self, waiting: Waiting, why: str) -> None:
+        """Nothing came of that."""
+        self._cuts.pop(waiting.uid, None)
+        self._note(waiting, "Warning", "FailedScheduling", "Binding", f"Is placed anew: {why}")
+
     def refused(self, waiting: Waiting, why: str) -> None:
         """The API server does not let us bind this Pod."""
         self._note(waiting, "Warning", "FailedScheduling", "Binding", why)
@@ -170,7 +180,7 @@ class Reporter:
             return
         with contextlib.suppress(DecodeError):  # then its event brings it
             waiting.version = decode_pod(answer).metadata.resource_version
-        if waiting.code != code and code != CUTTING:
+        if waiting.code != code and code not in (CUTTING, BINDING_VOLUMES):
             self._note(waiting, "Warning", "FailedScheduling", "Scheduling", message)
         waiting.code, waiting.message = code, message
 

@@ -20,12 +20,14 @@ from functools import partial
 
 from nos import _core
 from nos.controller import loop
-from nos.controller.binder import Binder
+from nos.controller.binder import Binder, Place
 from nos.controller.cutting import Cutter
 from nos.controller.ledger import Ledger
 from nos.controller.rejections import Rejections
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
+from nos.controller.volume_binding import VolumeBinder
+from nos.controller.waiting import Waiting
 from nos.controller.watches import Watches
 from nos.kube.access import Access
 from nos.kube.client import Client
@@ -105,9 +107,18 @@ class Controller:
             client,
             self._ledger,
             may_write=lambda: self._lease.held or not election.enabled,
-            bind=self._binder.submit,
+            bind=lambda waiting, pod: self._volumes.submit(waiting, pod),
             on_cut=lambda *cut: self._reporter.cut(*cut),
             on_failed=lambda *failed: self._reporter.not_cut(*failed),
+        )
+        self._volumes = VolumeBinder(
+            client,
+            self._ledger,
+            patience=settings.volume_binding_seconds,
+            may_write=lambda: self._lease.held or not election.enabled,
+            bind=self._bind,
+            on_binding=lambda *binding: self._reporter.binding_volumes(*binding),
+            on_failed=lambda *failed: self._reporter.volumes_not_bound(*failed),
         )
         self._rejections = Rejections(client, self._ledger, self.metrics, on_rejected=self._reporter.rejected)
         self._ledger.pods.left_unrun = self._rejections.left_unrun
@@ -136,10 +147,18 @@ class Controller:
             )
             parts.create_task(self._binder.run())
             parts.create_task(self._cutter.run())
+            parts.create_task(self._volumes.run())
             parts.create_task(self._reporter.run())
             parts.create_task(self._rejections.run())
             window = self._settings.batch_window_seconds
-            parts.create_task(loop.run(self._ledger, scheduler, self._binder, self._cutter, self._reporter, window))
+            parts.create_task(loop.run(self._ledger, scheduler, self._cutter, self._volumes, self._reporter, window))
+
+    def _bind(self, waiting: Waiting, place: Place) -> None:
+        """Its volumes are bound. That may have taken so long that its GPU has to be cut once more."""
+        if place.ready:
+            self._binder.submit(waiting, place)
+        else:
+            self._cutter.submit(waiting, place)
 
     async def drain(self) -> None:
         """Begin no Binding any more, and wait for the answers to those that are out."""

@@ -5,7 +5,7 @@ from enum import Enum
 
 from nos import _core
 from nos.kube.decode import Owner, Template
-from nos.kube.volumes import PodVolumes
+from nos.kube.volumes import Asked, Offer
 
 
 class State(Enum):
@@ -21,7 +21,7 @@ class Facts:
     """What its spec is made of, together with what it refers to: kept to make the spec anew."""
 
     template: Template
-    volumes: PodVolumes
+    asked: Asked  # by its volumes
     labels: bytes  # their JSON
     owner: Owner | None
 
@@ -39,6 +39,7 @@ class Waiting:
     priority: int
     arrival: int
     version: str = ""  # resourceVersion
+    offers: tuple[Offer, ...] = ()  # of the claims to bind in the spec that the Cluster has
     state: State = State.PENDING
     failures: int = 0  # Bindings that failed in a row
     message: str | None = None  # of the PodScheduled=False condition on the Pod; None where there is none

@@ -6,6 +6,7 @@ let us see, counts as one without objects.
 
 import asyncio
 import logging
+from typing import Any
 
 from nos.controller.ledger import Ledger
 from nos.kube.client import Client, pause
@@ -36,7 +37,7 @@ class Watches:
         self._client = client
         self._ledger = ledger
         defaults = ledger.spread_defaults
-        self._certain = (
+        self._certain: tuple[Watch[Any], ...] = (
             Watch(client, NODES, decode_node, ledger.nodes),
             Watch(client, PODS, decode_pod, ledger.pods, field_selector=_LIVE_PODS),
             Watch(client, NAMESPACES, decode_namespace, ledger.namespaces),
@@ -44,6 +45,7 @@ class Watches:
             Watch(client, REPLICATION_CONTROLLERS, decode_by_map, defaults.replication_controllers),
             Watch(client, REPLICA_SETS, decode_by_selector, defaults.replica_sets),
             Watch(client, STATEFUL_SETS, decode_by_selector, defaults.stateful_sets),
+            *(Watch(client, kind.path, kind.decode, kind.sink) for kind in ledger.storage.watched),
         )
 
     async def start(self, parts: asyncio.TaskGroup) -> None:

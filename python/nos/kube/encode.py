@@ -10,6 +10,7 @@ from msgspec.json import encode
 from nos.kube.decode import GPUS_ANNOTATION, INSTANCES_ANNOTATION
 
 CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
+BINDING_VOLUMES = "BindingVolumes"  # and of one whose volumes are being bound
 
 _NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
 
@@ -53,7 +54,8 @@ def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, i
     """A strategic merge patch of a Pod's status: PodScheduled is False, and why.
 
     Node autoscalers make room for Pods whose reason is Unschedulable. No node helps a Pod that asks for what nos does
-    not handle (code Unsupported), nor one that has a node already (CUTTING), so these carry that reason instead.
+    not handle (code Unsupported), nor one that has a node already (CUTTING, BINDING_VOLUMES), so these carry their code
+    instead.
 
     The resourceVersion makes it fail (409) where the Pod has changed meanwhile: a patch that came late must not say
     "unschedulable" of a Pod that was bound. is_news: the condition was not False before.
@@ -61,7 +63,7 @@ def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, i
     condition: dict[str, object] = {
         "type": "PodScheduled",
         "status": "False",
-        "reason": code if code in ("Unsupported", CUTTING) else "Unschedulable",
+        "reason": code if code in ("Unsupported", CUTTING, BINDING_VOLUMES) else "Unschedulable",
         "message": message,
     }
     if is_news:

@@ -6,7 +6,7 @@ once. A spec that the core refuses (absurd quantities, unknown operators) never 
 that waits with a Reason, a bound one counts as much as can be counted, and a node takes no newcomers.
 """
 
-from nos.kube.decode.bound import bound_spec
+from nos.kube.decode.bound import Bound, bound, bound_spec, bound_spec_of
 from nos.kube.decode.decision import GPUS_ANNOTATION, INSTANCES_ANNOTATION, gpus, instances
 from nos.kube.decode.metadata import Owner, controller, created, labels, pod_labels
 from nos.kube.decode.node import node_spec
@@ -16,10 +16,13 @@ from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
 __all__ = [
     "GPUS_ANNOTATION",
     "INSTANCES_ANNOTATION",
+    "Bound",
     "DefaultSpread",
     "Owner",
     "Template",
+    "bound",
     "bound_spec",
+    "bound_spec_of",
     "controller",
     "created",
     "gpus",

@@ -18,8 +18,8 @@ from nos.kube.volumes import PodVolumes
 _log = logging.getLogger(__name__)
 
 
-class _Bound(NamedTuple):
-    """The bytes of a Pod on a node that matter to others."""
+class Bound(NamedTuple):
+    """The bytes of a Pod on a node that matter to others. It outlives the event that it came with."""
 
     containers: tuple[ContainerKey, ...]
     init_containers: tuple[ContainerKey, ...]
@@ -35,6 +35,11 @@ class _Bound(NamedTuple):
 def bound_spec(pod: Pod, *, volumes: PodVolumes | None = None) -> _core.PodSpec:
     """Requests and allocations, host ports, what is attached for it, and what it says of Pods near by, for that binds
     those who come later. The rest has done its part, and is left out so that Pods go on sharing specs."""
+    return bound_spec_of(bound(pod), volumes=volumes or PodVolumes())
+
+
+def bound(pod: Pod) -> Bound:
+    """What decides that, beside its volumes."""
     spec, status = pod.spec, pod.status
     given = {s.name: (bytes(s.allocated_resources), bytes(s.resources)) for s in status.container_statuses}
     given |= {s.name: (bytes(s.allocated_resources), bytes(s.resources)) for s in status.init_container_statuses}
@@ -42,24 +47,22 @@ def bound_spec(pod: Pod, *, volumes: PodVolumes | None = None) -> _core.PodSpec:
     affinity = bytes(spec.affinity)
     if not names_pods(affinity):
         affinity = b"null"
-    return _bound_spec(
-        _Bound(
-            tuple(of_containers.key(c, *given.get(c.name, (b"null", b"null"))) for c in spec.containers),
-            tuple(of_containers.key(c, *given.get(c.name, (b"null", b"null"))) for c in spec.init_containers),
-            bytes(spec.overhead),
-            bytes(spec.resources),
-            bytes(status.allocated_resources),
-            bytes(status.resources),
-            pending == "Infeasible",
-            affinity,
-            pod.metadata.namespace if affinity != b"null" else "",
-        ),
-        volumes or PodVolumes(),
+    return Bound(
+        tuple(of_containers.key(c, *given.get(c.name, (b"null", b"null"))) for c in spec.containers),
+        tuple(of_containers.key(c, *given.get(c.name, (b"null", b"null"))) for c in spec.init_containers),
+        bytes(spec.overhead),
+        bytes(spec.resources),
+        bytes(status.allocated_resources),
+        bytes(status.resources),
+        pending == "Infeasible",
+        affinity,
+        pod.metadata.namespace if affinity != b"null" else "",
     )
 
 
 @lru_cache(maxsize=4096)
-def _bound_spec(bound: _Bound, volumes: PodVolumes) -> _core.PodSpec:
+def bound_spec_of(bound: Bound, *, volumes: PodVolumes) -> _core.PodSpec:
+    """As bound_spec, of what was kept of a Pod."""
     required, anti, preferred = _of_pods(bound)
     requests: dict[str, int] = {}
     ports: list[_core.HostPort] = []
@@ -88,7 +91,7 @@ def _bound_spec(bound: _Bound, volumes: PodVolumes) -> _core.PodSpec:
 
 
 def _of_pods(
-    bound: _Bound,
+    bound: Bound,
 ) -> tuple[list[_core.PodTerm], list[_core.PodTerm], list[tuple[int, _core.PodTerm]]]:
     try:
         affinity = Affinity(bound.affinity, bound.namespace)

@@ -20,7 +20,8 @@ from nos.kube.pod import Pod
 from nos.kube.requests import effective_requests
 from nos.kube.selectors import core_terms
 from nos.kube.unsupported import unsupported
-from nos.kube.volumes import PodVolumes, core_claim, unread
+from nos.kube.volume_match import core_claim
+from nos.kube.volumes import PodVolumes, unread
 
 
 class _Toleration(Struct):

@@ -1,0 +1,99 @@
+"""Random worlds in which Pods look at each other and at their volumes, rather than at room, which there is plenty of.
+
+A probe draws on one thing only, its focus, so that what another forbids does not hide it; "mix" draws on several.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.e2e.random_neighbours import random_metadata, random_namespaces, random_places, random_spread, random_terms
+from tests.e2e.random_storage import Storage, random_storage, volumes_of
+from tests.e2e.random_worlds import node_object, random_node_spec, random_spec, random_tolerations
+from tests.e2e.world import HOME, NODE_PREFIX, Object, Resident, World
+
+FOCUSES = (
+    *("near", "near", "apart", "apart", "kept-off", "kept-off", "spread", "spread", "spread"),
+    *("bound", "alone", "limited", "waits", "waits", "measured", "stuck", "ephemeral", "volumes"),
+    *("features", "room", "mix", "mix", "mix"),
+)
+FEATURE = "RestartAllContainersOnContainerExits"
+_OFFER = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi", "pods": "20"}
+
+
+def random_crowd(random: Random) -> tuple[World, Storage]:
+    names = [f"{NODE_PREFIX}n{number}" for number in range(random.choice((2, 3, 5, 8, 12, 16, 20, 25, 30)))]
+    storage = random_storage(random, names)
+    nodes = [_node(random, name) for name in names]
+    residents = [_resident(random, name, storage) for name in names for _ in range(random.choice((0, 1, 1, 2, 3)))]
+    return World(nodes, residents, random_namespaces(random), storage.objects), storage
+
+
+def random_neighbour(random: Random, name: str, storage: Storage) -> tuple[Object, str]:
+    """A Pod to ask about, and its focus."""
+    focus = random.choice(FOCUSES)
+    looks_at = {focus} if focus != "mix" else set(random.sample(FOCUSES, random.choice((2, 3))))
+    spec = _modest(random)
+    spec["tolerations"] = random_tolerations(random, 0.8)
+    metadata = random_metadata(random) | {"name": name}
+    if kinds := [kind for look, kind in (("near", "podAffinity"), ("apart", "podAntiAffinity")) if look in looks_at]:
+        spec.setdefault("affinity", {}).update(random_terms(random, *kinds))
+    if "spread" in looks_at:
+        spec["topologySpreadConstraints"] = random_spread(random, metadata["labels"])
+        if random.random() < 0.3:
+            spec["nodeSelector"] = {"zone": random.choice("ab")}
+    if kinds := _volumes(random, looks_at):
+        metadata["namespace"] = HOME
+        spec["volumes"] = volumes_of(random, storage, *kinds)
+    if "features" in looks_at:
+        rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}
+        spec["containers"][0] |= {"restartPolicy": "Never", "restartPolicyRules": [rule]}
+    if "room" in looks_at:
+        spec["containers"][0]["resources"] = {"requests": {"cpu": random.choice(("1", "2", "3", "4"))}}
+    return {"metadata": metadata, "spec": spec}, focus
+
+
+def _volumes(random: Random, looks_at: set[str]) -> list[str]:
+    kinds = [each for each in ("bound", "alone", "limited", "waits", "measured", "ephemeral") if each in looks_at]
+    if "waits" in looks_at and random.random() < 0.4:
+        kinds.append("waits")
+    if "volumes" in looks_at:
+        kinds += random.sample(("bound", "limited", "limited", "waits", "measured"), random.choice((2, 3)))
+    if "stuck" in looks_at:
+        kinds.append(random.choice(("stuck", "stuck", "missing", "bound")))
+    return kinds
+
+
+def _node(random: Random, name: str) -> Object:
+    features = {"declaredFeatures": [FEATURE]} if random.random() < 0.5 else {}
+    offer = _OFFER | {"cpu": random.choice(("2", "4", "4", "8")), "pods": random.choice(("3", "20", "20", "20"))}
+    return node_object(name, random_places(random, name), offer, random_node_spec(random, rarely=0.4), **features)
+
+
+def _modest(random: Random) -> Object:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": random.choice(("0", "100m", "500m"))}}}
+    return {"containers": [container], "automountServiceAccountToken": False}
+
+
+def _resident(random: Random, node: str, storage: Storage) -> Resident:
+    """Most have labels; some forbid others to come near, want company or are spread, which binds nobody else."""
+    kind = random.random()
+    if kind < 0.06:  # no labels and no terms: see tests/e2e/cases_pods_near_by.py for those
+        return Resident({"spec": _modest(random)}, node, nominated=True)
+    pod: Object = {"metadata": random_metadata(random), "spec": _modest(random)}
+    if kind < 0.12:
+        pod["spec"] = random_spec(random, modest=True)
+    if kind < 0.3:
+        pod["spec"]["affinity"] = random_terms(random, "podAntiAffinity")
+    elif kind < 0.4:
+        pod["spec"]["affinity"] = random_terms(random, "podAffinity")
+        pod["spec"]["topologySpreadConstraints"] = random_spread(random, pod["metadata"]["labels"])
+    elif kind < 0.6:
+        pod["metadata"]["namespace"] = HOME
+        pod["spec"]["volumes"] = volumes_of(random, storage, random.choice(("bound", "alone", "limited", "limited")))
+    return Resident(
+        pod,
+        node,
+        phase=random.choice(("Succeeded", "Failed")) if random.random() < 0.07 else "",
+        terminating=random.random() < 0.1,
+    )
