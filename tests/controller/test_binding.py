@@ -91,33 +91,8 @@ def test_a_restarted_controller_repeats_nothing(cluster: Cluster, controller: St
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}, "persistent volume claim data"),
+        ({"volumes": [{"name": "v", "rbd": {"monitors": ["m"], "image": "i"}}]}, "rbd volume"),
         ({"resourceClaims": [{"name": "c", "resourceClaimTemplateName": "t"}]}, "resource claims"),
-        (
-            {
-                "topologySpreadConstraints": [
-                    {
-                        "maxSkew": 1,
-                        "topologyKey": "topology.kubernetes.io/zone",
-                        "whenUnsatisfiable": "DoNotSchedule",
-                        "labelSelector": {},
-                    }
-                ]
-            },
-            "topology spread",
-        ),
-        (
-            {
-                "affinity": {
-                    "podAntiAffinity": {
-                        "requiredDuringSchedulingIgnoredDuringExecution": [
-                            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
-                        ]
-                    }
-                }
-            },
-            "pod anti-affinity",
-        ),
     ],
 )
 def test_what_is_not_handled_waits_and_is_named(
@@ -128,6 +103,20 @@ def test_what_is_not_handled_waits_and_is_named(
     cluster.pod("special", **spec)
     cluster.waits("special", named)
     assert "nodeName" not in cluster.get("special")["spec"]
+
+
+def test_pods_that_stay_away_from_their_like(cluster: Cluster, controller: Start) -> None:
+    away = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}
+    spec = {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [away]}}}
+    cluster.testbed.add_nodes({"8xH100": 2})
+    controller().schedules()
+    for name in ("db-0", "db-1", "db-2"):
+        cluster.pod(name, **spec, metadata={"labels": {"app": "db"}})
+    nodes = {cluster.bound(name)["spec"]["nodeName"] for name in ("db-0", "db-1")}
+    assert len(nodes) == 2
+    cluster.waits("db-2", "anti-affinity")
+    cluster.delete("db-0")
+    assert cluster.bound("db-2")["spec"]["nodeName"] in nodes
 
 
 def test_more_than_any_node_has(cluster: Cluster, controller: Start) -> None:
