@@ -52,9 +52,9 @@ def _smaller_world(
         start, went = 0, False
         while start < len(left) and time.monotonic() < deadline:
             kept = left[:start] + left[start + size :]
-            smaller = _without(tree, [path for path in parts(tree) if path not in kept])
-            if all(_still(_sound(smaller), [probe], differ)):
-                tree, went = _sound(smaller).as_json(), True
+            smaller = _sound(_without(tree, [path for path in left if path not in kept]))
+            if smaller.as_json() != tree and all(_still(smaller, [probe], differ)):
+                tree, went = smaller.as_json(), True
                 left = list(parts(tree))
             else:
                 start += size
