@@ -28,7 +28,7 @@ struct Counted {
     std::array<std::int64_t, basic_count> requested{};
     std::map<ResourceId, std::int64_t> extended;
     std::vector<HostPort> host_ports;
-    std::map<VolumeId, std::uint32_t> volumes;
+    std::map<VolumeId, AttachedVolume> volumes;
     std::vector<std::int64_t> gpu_used;
     std::int64_t gpu_excess = 0;
     std::map<std::size_t, std::vector<Claim>> claims;  // by GPU slot
@@ -39,7 +39,7 @@ Counted count_pods(const Cluster& cluster, const Node& node) {
     Counted counted;
     counted.gpu_used.resize(node.gpu_free.size());
     for (const VolumeId volume : node.attached) {
-        ++counted.volumes[volume];
+        counted.volumes[volume].seen = true;
     }
     for (const PodId id : node.pods) {
         const Pod& pod = cluster.pod(id);
@@ -53,7 +53,7 @@ Counted count_pods(const Cluster& cluster, const Node& node) {
         }
         counted.host_ports.insert(counted.host_ports.end(), spec.host_ports.begin(), spec.host_ports.end());
         for (const VolumeId volume : interned.volumes) {
-            ++counted.volumes[volume];
+            ++counted.volumes[volume].pods;
         }
         for (const std::uint16_t slot : pod.gpus) {
             counted.gpu_used.at(slot) += spec.gpu_slot_milli();
@@ -152,11 +152,12 @@ void check_node(const Cluster& cluster, NodeId id) {
     std::ranges::sort(counted_ports);
     require(kept_ports == counted_ports, name + ": host ports");
 
-    std::map<VolumeId, std::uint32_t> volumes;
-    for (const AttachedVolume& attached : node.volumes) {
-        volumes.emplace(attached.volume, attached.users);
+    std::vector<AttachedVolume> volumes;
+    for (auto& [volume, attached] : counted.volumes) {
+        attached.volume = volume;
+        volumes.push_back(attached);
     }
-    require(volumes == counted.volumes, name + ": volumes");
+    require(node.volumes == volumes, name + ": volumes");
 
     require(static_cast<std::int64_t>(node.gpu_free.size()), node.spec->allocatable.gpus,
             name + ": GPU slots");

@@ -118,7 +118,7 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
 void Cluster::settle_volumes(Node& node) {
     for (const Attachment& attachment : node.spec->attached) {
         node.attached.push_back(attachments_.intern(attachment));
-        node.use_volume(node.attached.back(), true);
+        node.entry_of(node.attached.back()).seen = true;
     }
     for (const auto& [driver, limit] : node.spec->attach_limits) {
         node.attach_limits.emplace_back(attachments_.driver(driver), limit);
@@ -150,7 +150,7 @@ void Cluster::count(Node& node, PodId id) {
     node.host_ports.insert(node.host_ports.end(), interned.spec->host_ports.begin(),
                            interned.spec->host_ports.end());
     for (const VolumeId volume : interned.volumes) {
-        node.use_volume(volume, true);
+        node.use_volume(volume);
     }
     claim_known(node, id);
 }
@@ -162,7 +162,7 @@ void Cluster::uncount(Node& node, PodId id) {
         node.host_ports.erase(std::ranges::find(node.host_ports, host_port));
     }
     for (const VolumeId volume : interned.volumes) {
-        node.use_volume(volume, false);
+        node.leave_volume(volume);
     }
     count_excess(node, id, -1);
     unclaim(node, id);

@@ -12,13 +12,19 @@ ExtendedUse& use_of(std::vector<ExtendedUse>& uses, ResourceId resource) {
     return *found;
 }
 
-void Node::use_volume(VolumeId volume, bool more) {
+AttachedVolume& Node::entry_of(VolumeId volume) {
     auto found = std::ranges::lower_bound(volumes, volume, {}, &AttachedVolume::volume);
     if (found == volumes.end() || found->volume != volume) {
         found = volumes.insert(found, AttachedVolume{volume});
     }
-    found->users += more ? 1U : ~0U;
-    if (found->users == 0) {
+    return *found;
+}
+
+void Node::use_volume(VolumeId volume) { ++entry_of(volume).pods; }
+
+void Node::leave_volume(VolumeId volume) {
+    const auto found = std::ranges::lower_bound(volumes, volume, {}, &AttachedVolume::volume);
+    if (--found->pods == 0 && !found->seen) {
         volumes.erase(found);
     }
 }

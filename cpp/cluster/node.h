@@ -30,7 +30,8 @@ ExtendedUse& use_of(std::vector<ExtendedUse>& uses, ResourceId resource);
 // A volume that is attached to a node, or will be.
 struct AttachedVolume {
     VolumeId volume;
-    std::uint32_t users = 0;  // Pods there, and one for the node itself where it is seen to be attached
+    std::uint32_t pods = 0;  // that use it there
+    bool seen = false;       // to be attached
 
     bool operator==(const AttachedVolume&) const = default;
 };
@@ -57,7 +58,9 @@ struct Node {
     std::int64_t mig_excess = 0;      // instances that Pods hold and that are nowhere to be found
     std::int64_t gpu_excess = 0;      // slots that Pods of other schedulers hold beyond what the node has
 
-    void use_volume(VolumeId volume, bool more);
+    AttachedVolume& entry_of(VolumeId volume);
+    void use_volume(VolumeId volume);
+    void leave_volume(VolumeId volume);
     [[nodiscard]] bool present() const { return spec != nullptr; }
     [[nodiscard]] std::int64_t free(Basic basic) const {
         const auto index = static_cast<std::size_t>(basic);

@@ -26,12 +26,14 @@ bool volumes_can_be_there(const Cluster& cluster, const PodSpec& pod, NodeId id)
            (pod.claims.empty() || find_volumes(cluster, pod, id));
 }
 
-// Volumes of the Pod's that are there already are attached already.
+// A volume that a Pod there uses already counts once. One that is attached and that no Pod there uses counts
+// twice, as in kube-scheduler: it may be on its way out.
 bool volumes_exceed(const Cluster& cluster, const InternedSpec& interned, const Node& node) {
     const auto exceeds = [&](const auto& driver_limit) {
         const auto& [driver, limit] = driver_limit;
         const auto is_there = [&](VolumeId volume) {
-            return std::ranges::binary_search(node.volumes, volume, {}, &AttachedVolume::volume);
+            const auto found = std::ranges::lower_bound(node.volumes, volume, {}, &AttachedVolume::volume);
+            return found != node.volumes.end() && found->volume == volume && found->pods > 0;
         };
         const auto added = std::ranges::count_if(interned.volumes, [&](VolumeId volume) {
             return cluster.driver(volume) == driver && !is_there(volume);

@@ -17,3 +17,10 @@ def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]
 
     del run.__wrapped__  # type: ignore[attr-defined]  # pytest would look for a coroutine
     return run
+
+
+async def settled() -> None:
+    """Return when all that was called soon has run."""
+    ran = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(ran.set_result, None)
+    await ran

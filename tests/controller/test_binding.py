@@ -91,7 +91,7 @@ def test_a_restarted_controller_repeats_nothing(cluster: Cluster, controller: St
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}, "persistent volume claim data"),
+        ({"volumes": [{"name": "v", "rbd": {"monitors": ["m"], "image": "i"}}]}, "rbd volume"),
         ({"resourceClaims": [{"name": "c", "resourceClaimTemplateName": "t"}]}, "resource claims"),
     ],
 )

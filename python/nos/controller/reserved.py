@@ -8,6 +8,7 @@ node can use is looked for; if there is none its decision does not hold.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 from nos.controller.storage import Storage
 from nos.kube.node import Node
@@ -67,8 +68,8 @@ def _volume(storage: Storage, claim: PersistentVolumeClaim, served: Claim, chose
         return volume.metadata.name if of_use(usable_on(volume), node) else None
     if not chosen:
         return ""
-    names = [chosen, *(name for name, terms in served.volumes if of_use(terms, node))]
-    for name in names:
+    others = (name for name, terms in served.volumes if of_use(terms, node))
+    for name in chain([chosen], others):
         found = index.volume(name)
         if found and found.metadata.deletion_timestamp is None:
             reference = index.claim_of(found)
