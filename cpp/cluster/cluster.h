@@ -187,7 +187,7 @@ class Cluster {
     void sweep_specs();
 
     void nominate(PodId id, NodeId node);
-    void leave(PodId id);
+    NodeId leave(PodId id);
     void start_waiting(PodId id);
     void stop_waiting(PodId id);
     void undo(const Undo& last);

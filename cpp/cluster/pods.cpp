@@ -88,12 +88,15 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         if (pod.node.valid()) {
             return;  // an old echo
         }
-        leave(id);
+        const NodeId old_node = leave(id);
         if (*specs_[pod.spec].spec != *record.spec) {
             release(std::exchange(pod.spec, intern(record.spec)));
         }
         selection_.release(std::exchange(pod.labels, selection_.intern(record.labels)));
         nominate(id, intern_node(record.node));
+        if (old_node.valid()) {
+            release_if_unused(old_node);
+        }
         return;
     }
     NodeId node;
@@ -132,14 +135,13 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         }
         return;
     }
-    const NodeId old_node = pod.node;
     if (record.gpus.empty() && same_place) {
         record.gpus = pod.gpus;
     }
     if (record.instances.empty() && same_place) {
         record.instances = pod.instances;
     }
-    leave(id);
+    const NodeId old_node = leave(id);
     if (!same_spec) {
         pod.spec = intern(record.spec);
         release(old_spec);
@@ -162,8 +164,7 @@ bool Cluster::remove_pod(std::string_view uid) {
     if (!id) {
         return false;
     }
-    const NodeId node = pods_[*id].node;
-    leave(*id);
+    const NodeId node = leave(*id);
     if (node.valid()) {
         release_if_unused(node);
     }
@@ -244,21 +245,22 @@ void Cluster::undo(const Undo& last) {
     }
 }
 
-// Off every list; what it was about to get is somebody else's.
-void Cluster::leave(PodId id) {
+// Off every list; what it was about to get is somebody else's. Where it was: nobody may need that any more.
+NodeId Cluster::leave(PodId id) {
     Pod& pod = pods_[id];
+    NodeId node = pod.node;
     if (pod.phase == Phase::waiting) {
         stop_waiting(id);
     } else if (pod.phase == Phase::nominated) {
-        const NodeId node = std::exchange(pod.nominated, NodeId{});
+        node = std::exchange(pod.nominated, NodeId{});
         std::erase(nodes_[node].nominated, id);
         touch(node);
-        release_if_unused(node);
     } else if (pod.phase != Phase::absent) {
         detach(id);
         pod.volumes.clear();
     }
     pod.phase = Phase::absent;
+    return node;
 }
 
 void Cluster::nominate(PodId id, NodeId node) {

@@ -105,6 +105,20 @@ def test_what_is_not_handled_waits_and_is_named(
     assert "nodeName" not in cluster.get("special")["spec"]
 
 
+def test_pods_that_stay_away_from_their_like(cluster: Cluster, controller: Start) -> None:
+    away = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}
+    spec = {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [away]}}}
+    cluster.testbed.add_nodes({"8xH100": 2})
+    controller().schedules()
+    for name in ("db-0", "db-1", "db-2"):
+        cluster.pod(name, **spec, metadata={"labels": {"app": "db"}})
+    nodes = {cluster.bound(name)["spec"]["nodeName"] for name in ("db-0", "db-1")}
+    assert len(nodes) == 2
+    cluster.waits("db-2", "anti-affinity")
+    cluster.delete("db-0")
+    assert cluster.bound("db-2")["spec"]["nodeName"] in nodes
+
+
 def test_more_than_any_node_has(cluster: Cluster, controller: Start) -> None:
     cluster.testbed.add_nodes({"8xH100": 2})
     controller().schedules()

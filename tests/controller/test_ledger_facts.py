@@ -214,6 +214,15 @@ async def test_a_gated_pod_with_a_nomination_waits_when_its_gates_are_gone() -> 
 
 
 @in_loop
+async def test_its_gates_may_go_while_we_list() -> None:
+    ledger = synced(node("n"), pod("a", 8, nominated="n", spec=GATED))
+    ledger.pods.restart()
+    ledger.pods.changed(pod("a", 8, nominated="n"))
+    ledger.pods.synced()
+    assert schedule(ledger) == {"a": "n"}
+
+
+@in_loop
 async def test_a_listing_forgets_a_nomination_that_vanished() -> None:
     ledger = synced(node("n"), pod("a", 8, nominated="n", spec=OTHERS))
     ledger.pods.restart()

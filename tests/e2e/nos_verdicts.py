@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+
+from msgspec import Raw
 
 from nos._core import Scheduler
 from nos.controller.ledger import Ledger
-from nos.kube.decode import waiting_spec
+from nos.kube.namespace import decode_namespace
 from nos.kube.node import decode_node
 from nos.kube.pod import decode_pod
-from nos.kube.unsupported import unsupported
 from tests.e2e.kube_verdicts import SCHEDULER, Verdicts
-from tests.e2e.world import Object
+from tests.e2e.world import PATHS, Object
 
 
 class Nos:
@@ -19,19 +21,35 @@ class Nos:
     must be enough."""
 
     def __init__(self, verdicts: Verdicts, *, cordon_is_a_flag: bool = False) -> None:
-        ledger = Ledger(SCHEDULER)
-        for node in verdicts.nodes:
-            ledger.nodes.changed(decode_node(json.dumps(_untainted(node) if cordon_is_a_flag else node)))
-        for pod in verdicts.pods:
-            ledger.pods.changed(decode_pod(json.dumps(pod)))
-        ledger.cluster.check()
-        self._scheduler = Scheduler(ledger.cluster)
+        nodes = [_untainted(node) if cordon_is_a_flag else node for node in verdicts.nodes]
+        self._ledger = asyncio.run(_filled(nodes, verdicts))
+        self._ledger.cluster.check()
+        self._scheduler = Scheduler(self._ledger.cluster)
 
     def passed(self, pod: Object) -> set[str]:
-        return set(self._scheduler.feasible(waiting_spec(decode_pod(json.dumps(pod)))))
+        waiting = self._ledger.waiting[pod["metadata"]["uid"]]
+        return set(self._scheduler.feasible(waiting.spec, waiting.labels, priority=waiting.priority))
 
     def not_handled(self, pod: Object) -> tuple[str, ...]:
-        return unsupported(decode_pod(json.dumps(pod)))
+        facts = self._ledger.waiting[pod["metadata"]["uid"]].facts
+        return facts.template.unsupported + facts.asked.volumes.unsupported
+
+
+async def _filled(nodes: list[Object], verdicts: Verdicts) -> Ledger:
+    ledger = Ledger(SCHEDULER)
+    for namespace in verdicts.namespaces:
+        ledger.namespaces.changed(decode_namespace(json.dumps(namespace)))
+    for node in nodes:
+        ledger.nodes.changed(decode_node(json.dumps(node)))
+    for watched in ledger.storage.watched:
+        kind = next(kind for kind, path in PATHS.items() if path.replace("/namespaces/{}", "") == watched.path)
+        for thing in verdicts.storage[kind]:
+            watched.sink.changed(watched.decode(Raw(json.dumps(thing).encode())))
+    for pod in verdicts.pods:
+        ledger.pods.changed(decode_pod(json.dumps(pod)))
+    for _ in range(3):  # what changed together is looked at in the next turn of the loop
+        await asyncio.sleep(0)
+    return ledger
 
 
 def _untainted(node: Object) -> Object:

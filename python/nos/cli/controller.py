@@ -16,7 +16,7 @@ def controller(
         bool | None, typer.Option("--leader-elect/--no-leader-elect", help="Of several replicas, let one bind.")
     ] = None,
     lease_namespace: Annotated[str | None, typer.Option(help="Where the Lease is.")] = None,
-    health_address: Annotated[str | None, typer.Option(help="host:port of /livez and /readyz.")] = None,
+    health_address: Annotated[str | None, typer.Option(help="host:port of /livez, /readyz and /metrics.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     verbose: Annotated[bool | None, typer.Option("-v", "--verbose", help="Log each cycle.", show_default=False)] = None,
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nos import _core
@@ -85,8 +86,7 @@ class PodSink:
         elif pod.spec.node_name:
             self._bound(pod)
         elif self._is_ours(pod):
-            if uid in self._nominated:  # its gates are gone
-                self._withdraw(uid)
+            self._nominated.discard(uid)  # its gates are gone
             self._waits(pod)
         elif pod.status.nominated_node_name and pod.metadata.deletion_timestamp is None:
             self._is_to_come(pod)
@@ -122,7 +122,7 @@ class PodSink:
         self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
         self._nominated.discard(uid)
-        self._edit(lambda: self._ledger.cluster.remove_pod(uid))
+        self._ledger.edit(lambda: self._ledger.cluster.remove_pod(uid))
         self._ledger.wake()
 
     def _is_to_come(self, pod: Pod) -> None:
@@ -132,7 +132,8 @@ class PodSink:
 
         def count(volumes: PodVolumes) -> None:
             spec = bound_spec_of(says, volumes=volumes)
-            self._edit(lambda: upsert(uid, spec, labels=labels, priority=priority, node=node, nominated=True))
+            edit = partial(upsert, uid, spec, labels=labels, priority=priority, node=node, nominated=True)
+            self._ledger.edit(edit)
 
         self._ledger.waiting.pop(uid, None)
         self._nominated.add(uid)

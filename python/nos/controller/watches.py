@@ -62,7 +62,7 @@ class Watches:
             parts.create_task(Watch(client, DEVICE_CLASSES, decode_device_class, ledger.devices.classes).run())
             parts.create_task(Watch(client, RESOURCE_SLICES, decode_resource_slice, ledger.devices.slices).run())
         else:
-            _log.info("the API server has no ResourceSlices: no node has devices by DRA")
+            _log.info("the API server shows us no ResourceSlices: devices by DRA are not known")
             ledger.devices.classes.synced()
             ledger.devices.slices.synced()
 
