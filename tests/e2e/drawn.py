@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.e2e.left_out import without_something
+from tests.e2e.left_out import without_each
 from tests.e2e.random_crowds import random_crowd, random_neighbour
 from tests.e2e.random_worlds import random_pod, random_world
 from tests.e2e.world import Object, World
@@ -18,7 +18,7 @@ _ROUGH = "rough"  # the focus of Pods that ask for a mix of all that a node alon
 
 @dataclass(frozen=True)
 class Drawn:
-    """probes: PODS of them, and copies of most with one piece left out."""
+    """probes: PODS of them, and copies of them with one piece left out."""
 
     world: World
     probes: Sequence[Object]
@@ -36,8 +36,9 @@ def drawn(seed: int) -> Drawn:
     asked = [random_neighbour(random, name, storage) for name in names]
     probes = [pod for pod, _ in asked]
     without: dict[str, tuple[str, str]] = {}
-    for number, pod in enumerate(tuple(probes)):
-        if less := without_something(random, pod, f"less-{number}"):
-            probes.append(less[0])
-            without[f"less-{number}"] = pod["metadata"]["name"], less[1]
+    for pod in tuple(probes):
+        for less, piece in without_each(random, pod, 2):
+            name = f"less-{len(without)}"
+            probes.append({**less, "metadata": {**less["metadata"], "name": name}})
+            without[name] = pod["metadata"]["name"], piece
     return Drawn(world, probes, dict(zip(names, (focus for _, focus in asked), strict=True)), without)

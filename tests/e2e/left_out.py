@@ -20,18 +20,17 @@ _COMMON = {
     "volumes": 1,
     "labels": 2,
     "tolerations": 2,
-    "priority": 3,
 }
 Cut = Callable[[Object], bool]  # whether there was something to leave out
 
 
-def without_something(random: Random, pod: Object, name: str) -> tuple[Object, str] | None:
-    """A copy of the Pod with one piece less, and what that is; None for a Pod that says nothing."""
+def without_each(random: Random, pod: Object, most: int) -> Iterator[tuple[Object, str]]:
+    """Copies of the Pod with one piece less, and which; at most so many of them."""
     for piece in sorted(random.sample(sorted(PIECES), len(PIECES)), key=lambda piece: _COMMON.get(piece, 0)):
         less = copy.deepcopy(pod)
-        if PIECES[piece](less):
-            return {**less, "metadata": {**less["metadata"], "name": name}}, piece
-    return None
+        if most and PIECES[piece](less):
+            most -= 1
+            yield less, piece
 
 
 def _terms(pod: Object, *kinds: str) -> Iterator[Object]:

@@ -53,7 +53,7 @@ def random_terms(random: Random, *kinds: str) -> Object:
 
 def random_spread(random: Random, labels: Object) -> list[Object]:
     """One to three constraints, each with its own key. Their selector mostly selects the Pod itself."""
-    keys = random.sample(KEYS, random.choice((1, 1, 2, 3)))
+    keys = random.sample(KEYS, random.choice((1, 1, 2, 3))) if random.random() < 0.6 else ["zone"]
     return [_constraint(random, key, labels) for key in keys]
 
 
