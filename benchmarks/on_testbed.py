@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder, encode
 
+import nos.kube.pod
 from nos.kube.access import Access
 from nos.kube.client import Client
 from nos.kube.encode import pod_path
@@ -84,22 +86,63 @@ def admin(testbed: Testbed) -> Client:
     return Client(Access.load(str(testbed.kubeconfig)))
 
 
-async def create(client: Client, names: Sequence[str]) -> None:
-    """Make these Pods."""
-    await _each(names, lambda name: client.request("POST", PODS, body=encode(pod(name)), timeout=60))
+async def create(client: Client, path: str, objects: Sequence[Any]) -> None:
+    """Make all of these there."""
+    await _each(objects, lambda made: client.request("POST", path, body=encode(made), timeout=60))
 
 
-async def delete_all(client: Client) -> None:
-    """Remove all Pods; back when they are gone, at once as they have no grace period."""
+async def delete(client: Client, paths: Sequence[str]) -> None:
+    """Remove all of these, at once."""
     body = encode({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
-    names = [each.metadata.name for each in await pods(client)]
-    await _each(names, lambda name: client.request("DELETE", pod_path("default", name), body=body, timeout=60))
-    assert not await pods(client)
+    await _each(paths, lambda path: client.request("DELETE", path, body=body, timeout=60))
 
 
-async def pods(client: Client) -> list[Pod]:
+async def delete_all(client: Client, namespace: str = "default") -> None:
+    """Remove all Pods; back when they are gone, at once as they have no grace period."""
+    await delete(client, [pod_path(namespace, each.metadata.name) for each in await pods(client, namespace)])
+    assert not await pods(client, namespace)
+
+
+async def pods(client: Client, namespace: str = "default") -> list[Pod]:
     """All there are now."""
-    return _list(await client.request("GET", PODS, timeout=60)).items
+    return _list(await client.request("GET", f"/api/v1/namespaces/{namespace}/pods", timeout=60)).items
+
+
+class Bound:
+    """The Sink of a watch on Pods: sees each of them get its node."""
+
+    def __init__(self, expected: int) -> None:
+        self.first = self.last = 0.0
+        self.nodes: dict[str, str] = {}
+        self.all = asyncio.Event()
+        self._expected = expected
+
+    def restart(self) -> None:
+        """See nos.kube.watch.Sink."""
+
+    def synced(self) -> None:
+        """See nos.kube.watch.Sink."""
+
+    def changed(self, pod: nos.kube.pod.Pod) -> None:
+        """See nos.kube.watch.Sink."""
+        uid, node = pod.metadata.uid, pod.spec.node_name
+        if node:
+            assert self.nodes.setdefault(uid, node) == node, f"{pod.metadata.name} was bound twice"
+            self.last = time.monotonic()
+            self.first = self.first or self.last
+            if len(self.nodes) == self._expected:
+                self.all.set()
+
+    def deleted(self, pod: nos.kube.pod.Pod) -> None:
+        """See nos.kube.watch.Sink."""
+
+
+@contextmanager
+def kube_scheduler(testbed: Testbed, config: str) -> Iterator[int]:
+    """The testbed's own, so configured; its process id."""
+    testbed.start_scheduler(config)
+    yield pid_of(testbed, "kube-scheduler")
+    testbed.stop_scheduler()
 
 
 def pid_of(testbed: Testbed, name: str) -> int:
@@ -113,12 +156,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _each(names: Sequence[str], work: Any) -> None:
+async def _each(items: Sequence[Any], work: Any) -> None:
     """Do it for each, many in flight."""
-    left = iter(names)
+    left = iter(items)
 
     async def worker() -> None:
-        for name in left:
-            await work(name)
+        for item in left:
+            await work(item)
 
     await asyncio.gather(*(worker() for _ in range(_IN_FLIGHT)))

@@ -81,38 +81,10 @@ def testbed() -> Iterator[Testbed]:
         yield running
 
 
-class Bound:
-    """Sees each Pod get its node."""
-
-    def __init__(self) -> None:
-        self.first = self.last = 0.0
-        self.nodes: dict[str, str] = {}
-        self.all = asyncio.Event()
-
-    def restart(self) -> None:
-        """See nos.kube.watch.Sink."""
-
-    def synced(self) -> None:
-        """See nos.kube.watch.Sink."""
-
-    def changed(self, pod: Pod) -> None:
-        """See nos.kube.watch.Sink."""
-        uid, node = pod.metadata.uid, pod.spec.node_name
-        if node:
-            assert self.nodes.setdefault(uid, node) == node, f"{pod.metadata.name} was bound twice"
-            self.last = time.monotonic()
-            self.first = self.first or self.last
-            if len(self.nodes) == PODS:
-                self.all.set()
-
-    def deleted(self, pod: Pod) -> None:
-        """See nos.kube.watch.Sink."""
-
-
 def test_bind_rate(testbed: Testbed, capsys: pytest.CaptureFixture[str]) -> None:
     contestants: dict[str, Contestant] = {
         "nos": lambda: on_testbed.controller(testbed),
-        "kube-scheduler": lambda: kube_scheduler(testbed),
+        "kube-scheduler": lambda: on_testbed.kube_scheduler(testbed, SCHEDULER),
         "blind": lambda: blind(testbed, plan_of(testbed)),
     }
     runs: Runs = {name: [] for name in contestants}
@@ -129,8 +101,8 @@ async def one_run(testbed: Testbed, name: str, contestant: Contestant) -> Run:
     """Fresh Pods, the contestant, the checks; the Pods are gone afterwards."""
     server = on_testbed.pid_of(testbed, "kube-apiserver")
     async with on_testbed.admin(testbed) as client:
-        await on_testbed.create(client, [f"{name}-{pod}" for pod in range(PODS)])
-        bound = Bound()
+        await on_testbed.create(client, on_testbed.PODS, [on_testbed.pod(f"{name}-{pod}") for pod in range(PODS)])
+        bound = on_testbed.Bound(PODS)
         watching = asyncio.create_task(Watch[Pod](client, on_testbed.PODS, decode_pod, bound).run())
         try:
             write_plan(plan_of(testbed), await on_testbed.pods(client))
@@ -159,14 +131,6 @@ def check(pods: list[on_testbed.Pod], name: str) -> None:
     if name.startswith("nos"):
         slots = {(pod.spec.node_name, pod.metadata.annotations["nos.nebuly.com/gpus"]) for pod in pods}
         assert len(slots) == PODS
-
-
-@contextmanager
-def kube_scheduler(testbed: Testbed) -> Iterator[int]:
-    """The testbed's own, with the configuration above."""
-    testbed.start_scheduler(SCHEDULER)
-    yield on_testbed.pid_of(testbed, "kube-scheduler")
-    testbed.stop_scheduler()
 
 
 def plan_of(testbed: Testbed) -> Path:

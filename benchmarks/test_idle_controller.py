@@ -41,7 +41,7 @@ def test_idle_controller(capsys: pytest.CaptureFixture[str]) -> None:
 async def bind(testbed: Testbed) -> None:
     """Give it Pods, and wait until it has bound them."""
     async with on_testbed.admin(testbed) as client:
-        await on_testbed.create(client, [f"pod-{number}" for number in range(PODS)])
+        await on_testbed.create(client, on_testbed.PODS, [on_testbed.pod(f"pod-{number}") for number in range(PODS)])
         deadline = time.monotonic() + 120
         while not all(pod.spec.node_name for pod in await on_testbed.pods(client)):
             assert time.monotonic() < deadline, "not all Pods were bound within 2 minutes"

@@ -29,6 +29,7 @@ class NearBy(Ledger):
 
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     nominated: dict[str, Held] = field(default_factory=dict)  # by uid
+    coming: list[Held] = field(default_factory=list)  # of those whom the question counts as if they were there
 
     def feasible(self, pod: Pod, priority: int = 0) -> set[str]:
         return {name for name in self.nodes if self.has_place(pod, name) and self._with_nominated(pod, name, priority)}
@@ -39,7 +40,7 @@ class NearBy(Ledger):
     def _with_nominated(self, pod: Pod, name: str, priority: int) -> bool:
         """There is a place on the node also when those have come who are nominated to it and may not be overtaken."""
         coming = {uid: held for uid, held in self.nominated.items() if held.node == name and held.priority >= priority}
-        return replace(self, pods={**self.pods, **coming}, nominated={}).has_place(pod, name)
+        return replace(self, pods={**self.pods, **coming}, nominated={}, coming=[*coming.values()]).has_place(pod, name)
 
     def near_enough(self, pod: Pod, name: str) -> bool:
         return (
@@ -115,7 +116,8 @@ class NearBy(Ledger):
                 there[facts["labels"][key]] += sum(
                     1
                     for held in self.on(node)
-                    if selector["labels"] != []  # selects everybody, and yet is said to count nobody
+                    # An empty selector selects everybody, and yet counts nobody but who is about to come.
+                    if (selector["labels"] != [] or held in self.coming)
                     and held.pod["namespace"] == pod["namespace"]
                     and not held.pod.get("terminating")
                     and self.selects(selector, pod["namespace"], held.pod)

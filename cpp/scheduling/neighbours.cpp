@@ -12,10 +12,6 @@ using Role = Neighbours::Tally::Role;
 constexpr std::string_view hostname = "kubernetes.io/hostname";
 constexpr std::int32_t hard_affinity_weight = 1;  // kube-scheduler's default hardPodAffinityWeight
 
-bool selects_nobody(const PodSelector& selector) {  // in a spread an empty selector counts nobody
-    return selector.labels && selector.labels->empty();
-}
-
 template <class Key, class Value>
 void reach(Table<Key, Value>& table, Key key, const Value& value = {}) {
     if (key.value() >= table.size()) {
@@ -72,6 +68,8 @@ void Neighbours::add_spread(const Cluster& cluster, std::size_t index, TopologyI
     tally.role = Role::spread;
     tally.topology = topology;
     tally.limit = static_cast<std::int32_t>(index);
+    const Requirements& labels = spec_->spread[index].selector.labels;
+    tally.only_visitors = labels && labels->empty();
     tally.by_node = !spec_->spread[index].required && cluster.topology(topology).key() == hostname;
 }
 
@@ -166,7 +164,9 @@ bool Neighbours::counts(const Cluster& cluster, const Tally& tally, NodeId id) c
 
 void Neighbours::apply(const Effects& effects, const Pod& pod) {
     for (const Effect& effect : effects) {
-        if (tallies_[effect.tally].role != Role::spread || !pod.terminating) {
+        const Tally& tally = tallies_[effect.tally];
+        const bool visits = pod.phase == Phase::nominated;
+        if (tally.role != Role::spread || (!pod.terminating && (visits || !tally.only_visitors))) {
             scratch_[effect.tally] += effect.amount;
         }
     }
@@ -188,8 +188,7 @@ void Neighbours::look_at(const Cluster& cluster, NodeId id) {
         Tally& tally = tallies_[number];
         const bool is_spread = tally.role == Role::spread;
         const bool counted = node.present() && (!is_spread || tally.by_node || counts(cluster, tally, id));
-        const bool empty = is_spread && selects_nobody(constraint(tally).selector);
-        put(tally, id, cluster.topology(tally.topology).domain(id), counted, empty ? 0 : scratch_[number]);
+        put(tally, id, cluster.topology(tally.topology).domain(id), counted, scratch_[number]);
     }
 }
 

@@ -66,6 +66,14 @@ def test_each_change_that_matters_is_told_and_no_other() -> None:
         assert (bool(told & free), bool(told & pinned)) == (tells_free, tells_pinned), change
 
 
+def test_a_change_of_nothing_is_known_for_the_next_write() -> None:
+    of = index(claims=[claim("data")])
+    assert not put(of, "claims", claim("data", resourceVersion="9"))
+    found = of.claim("ml/data")
+    assert found
+    assert found.metadata.resource_version == "9"
+
+
 def test_an_attachment_tells_its_node_and_so_does_its_volume() -> None:
     of = index()
     assert put(of, "attachments", attachment("a", "n", "v")) == {Key("node", "n")}

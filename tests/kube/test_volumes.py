@@ -158,6 +158,9 @@ def test_a_read_write_once_pod_claim_is_for_one_pod() -> None:
     put(of, "volumes", volume("v"), volume("w"))
     assert ask(of, "data", "more").volumes.sole_claims == ("ml/data",)
     assert held(used(pod("data", "more")), of, set()).sole_claims == ("ml/data",)
+    owner = [{"uid": "uid-of-train", "controller": True}]
+    put(of, "claims", bound("train-own", "v", accessModes=["ReadWriteOncePod"], ownerReferences=owner))
+    assert held(used(pod(ephemeral=("own",))), of, set()).sole_claims == ()  # nobody else may use it anyway
 
 
 # Claims to bind, by volumes that exist.
