@@ -1,6 +1,7 @@
 """nos and kube-scheduler find the same nodes feasible for the same random Pods, on a real control plane.
 
-NOS_SEED is the first seed, NOS_CASES the number of Pods; where the two differ both are printed with the objects.
+NOS_SEED is the first seed, NOS_CASES the number of Pods; where the two differ both are printed with the objects. Then the
+first of these worlds is cut down to what it takes, and kept in tests/e2e/fixtures for test_fixtures.py to judge again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from random import Random
 
 import pytest
 
+from tests.e2e.fixtures import FIXTURES, cut_down, write
 from tests.e2e.kube_verdicts import KubeScheduler, Verdicts
 from tests.e2e.mismatch import described, mismatches
 from tests.e2e.nos_verdicts import Nos, by_name
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.cluster
 SEED = int(os.environ.get("NOS_SEED", "1"))
 CASES = int(os.environ.get("NOS_CASES", "500"))
 _PODS_PER_WORLD = 100
+_SECONDS_TO_CUT_DOWN = 90.0
 _ROUGH = "rough"  # the focus of Pods that ask for a mix of all that a node alone decides
 # A claim that cannot be bound yet keeps its Pod waiting wherever it is.
 _LEAST_TELLING = {"stuck": 0.0, "mix": 0.2, _ROUGH: 0.3, "alone": 0.2}
@@ -41,9 +44,13 @@ def test_random_pods_in_random_worlds(kube: KubeScheduler) -> None:
                 bindings_agree(Random(seed), verdicts, probes, bind)
         if found:
             name = next(iter(found))
+            report = described(verdicts, name, *found[name])
+            probe = next(probe for probe in probes if probe["metadata"]["name"] == name)
+            fixture = FIXTURES / f"seed-{seed}-{name}.yaml"
+            write(fixture, *cut_down(kube, Nos, world, probe, _SECONDS_TO_CUT_DOWN))
             pytest.fail(
                 f"NOS_SEED={seed} NOS_CASES={_PODS_PER_WORLD}: {len(found)} Pods differ: {', '.join(found)}\n"
-                + described(verdicts, name, *found[name])
+                f"{report}\n{fixture}:\n{fixture.read_text()}"
             )
     print(told)
     told.is_worth_it(_LEAST_TELLING)

@@ -9,12 +9,13 @@ Go's own cache keeps what the interrupted one had compiled. A lock keeps two bui
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,23 @@ def ensure(
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Path]:
     """The path of each program; builds those that are missing, calling `tick`, which may raise to end it."""
+    return _ensure({name: versions.PACKAGES[name] for name in names}, progress, tick)
+
+
+def ensure_source(source: Path, progress: Progress | None = None, tick: Callable[[], None] = lambda: None) -> Path:
+    """A program of one Go file that uses Kubernetes' packages: named after its content, so that a change is built."""
+    name = f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:8]}"
+    return _ensure({name: str(source)}, progress, tick)[name]
+
+
+def _ensure(packages: Mapping[str, str], progress: Progress | None, tick: Callable[[], None]) -> dict[str, Path]:
+    names = list(packages)
     found = find(names)
     if len(found) < len(names):
         progress = progress or Progress()
         with _locked(cache_directory(), progress, tick):
-            missing = [name for name in names if name not in find(names)]  # another build may just have ended
+            there = find(names)  # another build may just have ended
+            missing = {name: package for name, package in packages.items() if name not in there}
             if missing:
                 _build(missing, progress, tick)
         found = find(names)
@@ -96,9 +109,9 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _build(names: Sequence[str], progress: Progress, tick: Callable[[], None]) -> None:
+def _build(packages: Mapping[str, str], progress: Progress, tick: Callable[[], None]) -> None:
     cache = cache_directory()
-    kubernetes = [name for name in names if name != versions.PAUSE]  # the other needs nothing but Go itself
+    kubernetes = [name for name in packages if name != versions.PAUSE]  # the other needs nothing but Go itself
     if kubernetes and (free := shutil.disk_usage(cache).free) < DISK_NEEDED:
         raise TestbedError(
             f"{cache} has {free >> 20} MiB free, a build needs {DISK_NEEDED >> 20}; free some or set XDG_CACHE_HOME"
@@ -114,8 +127,8 @@ def _build(names: Sequence[str], progress: Progress, tick: Callable[[], None]) -
         build = _Build(compiler, supervisor, progress, tick)
         if kubernetes:
             build.write_module()
-        for number, name in enumerate(names, 1):
-            build.program(name, f"building {name}, {number} of {len(names)}")
+        for number, (name, package) in enumerate(packages.items(), 1):
+            build.program(name, package, f"building {name}, {number} of {len(packages)}")
     finally:
         supervisor.close()
 
@@ -144,9 +157,9 @@ class _Build:
         require = f"require {versions.KUBERNETES_MODULE} {versions.KUBERNETES}"
         (module / "go.mod").write_text(f"{head}\n{require}\n\nreplace (\n{replaces})\n")
 
-    def program(self, name: str, title: str) -> None:
+    def program(self, name: str, package: str, title: str) -> None:
         """Builds one program and puts it in place."""
-        package, out = versions.PACKAGES[name], self.supervisor.directory / "out" / name
+        out = self.supervisor.directory / "out" / name
         flags = ["-trimpath", "-buildvcs=false", "-v", f"-ldflags={versions.linker_flags()}"]
         if name == "kwok":
             # A module of its own, with versions of its own: installed by version, as its authors test it.
