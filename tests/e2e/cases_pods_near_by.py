@@ -6,7 +6,7 @@ Everywhere below there are two nodes in zone a, one in zone b, and one without a
 
 from __future__ import annotations
 
-from tests.e2e.case import Case, NotTaken, container, pod
+from tests.e2e.case import Case, NotTaken, pod
 from tests.e2e.neighbours import HOST, ZONE, called, near, place, select, there, where, with_terms
 from tests.e2e.world import BARE, BLUE, HOME, RED, Object, Resident
 
@@ -357,23 +357,4 @@ _SELECTORS = [
     Case("a-term-without-a-key", _near(near("", _WEB)), _NODES, NotTaken("can not be empty")),
 ]
 
-# Room that another scheduler keeps for a Pod counts. Near it is only the node that it is nominated to, and only for the
-# worse: the Pod may never come.
-_NOMINATED = [
-    Case(
-        "room-that-is-kept",
-        pod(container({"cpu": "2"})),
-        _NODES,
-        _ALL - {"a1"},
-        [("a1", Resident(pod(container({"cpu": "3"})), "", nominated=True))],
-    ),
-    Case(
-        "near-one-that-may-never-come",
-        _near(near(ZONE, _DB)),
-        _NODES,
-        set(),
-        [("a1", there("db", nominated=True))],
-    ),
-]
-
-PODS_NEAR_BY: list[Case] = [*_NEAR, *_FIRST, *_APART, *_NAMESPACES, *_SELECTORS, *_NOMINATED]
+PODS_NEAR_BY: list[Case] = [*_NEAR, *_FIRST, *_APART, *_NAMESPACES, *_SELECTORS]

@@ -6,9 +6,9 @@ will do where (Pods in its domain) + (1 if the Pod counts itself) - (fewest in a
 
 from __future__ import annotations
 
-from tests.e2e.case import Case, NotTaken, container, node, pod
+from tests.e2e.case import Case, NotTaken, node, pod
 from tests.e2e.neighbours import HOST, ZONE, called, even, only_in, place, select, spread, there, where
-from tests.e2e.world import RED, Object, Resident
+from tests.e2e.world import RED, Object
 
 _NODES = {"a1": place("a", "a1"), "a2": place("a", "a2"), "b1": place("b", "b1"), "bare": place("", "bare")}
 _THREE = {**_NODES, "c1": place("c", "c1")}
@@ -243,14 +243,4 @@ _SEVERAL = [
     ),
 ]
 
-_KEPT = [
-    Case(
-        "spread-and-room-that-is-kept",
-        spread(even(ZONE, _WEB), app="web"),
-        _NODES,
-        {"b1"},
-        [("a1", there("web")), ("bare", Resident(pod(container({"cpu": "4"})), "", nominated=True))],
-    ),
-]
-
-SPREAD: list[Case] = [*_EVEN, *_DOMAINS, *_POLICIES, *_SELECTORS, *_SEVERAL, *_KEPT]
+SPREAD: list[Case] = [*_EVEN, *_DOMAINS, *_POLICIES, *_SELECTORS, *_SEVERAL]

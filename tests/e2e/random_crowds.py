@@ -33,7 +33,7 @@ def random_neighbour(random: Random, name: str, storage: Storage) -> tuple[Objec
     """A Pod to ask about, and its focus."""
     focus = random.choice(FOCUSES)
     looks_at = {focus} if focus != "mix" else set(random.sample(FOCUSES, random.choice((2, 3))))
-    spec = _modest(random)
+    spec = _modest(random) | random_priority(random)
     spec["tolerations"] = random_tolerations(random, 0.8)
     metadata = random_metadata(random) | {"name": name}
     if kinds := [kind for look, kind in (("near", "podAffinity"), ("apart", "podAntiAffinity")) if look in looks_at]:
@@ -51,6 +51,10 @@ def random_neighbour(random: Random, name: str, storage: Storage) -> tuple[Objec
     if "room" in looks_at:
         spec["containers"][0]["resources"] = {"requests": {"cpu": random.choice(("1", "2", "3", "4"))}}
     return {"metadata": metadata, "spec": spec}, focus
+
+
+def random_priority(random: Random) -> Object:
+    return {"priorityClassName": random.choice(("sv-high", "sv-low"))} if random.random() < 0.3 else {}
 
 
 def _volumes(random: Random, looks_at: set[str]) -> list[str]:
@@ -78,9 +82,11 @@ def _modest(random: Random) -> Object:
 def _resident(random: Random, node: str, storage: Storage) -> Resident:
     """Most have labels; some forbid others to come near, want company or are spread, which binds nobody else."""
     kind = random.random()
-    if kind < 0.06:  # no labels and no terms: see tests/e2e/cases_pods_near_by.py for those
-        return Resident({"spec": _modest(random)}, node, nominated=True)
     pod: Object = {"metadata": random_metadata(random), "spec": _modest(random)}
+    if kind < 0.07:
+        if random.random() < 0.3:
+            pod["spec"]["affinity"] = random_terms(random, "podAntiAffinity")
+        return Resident({**pod, "spec": pod["spec"] | random_priority(random)}, node, nominated=True)
     if kind < 0.12:
         pod["spec"] = random_spec(random, modest=True)
     if kind < 0.3:

@@ -15,6 +15,7 @@ from tests.e2e.world import (
     HOME,
     NAMESPACES,
     PATHS,
+    PRIORITY_CLASSES,
     RUNTIME_CLASSES,
     Object,
     Resident,
@@ -26,7 +27,10 @@ from tests.e2e.world import (
 
 OTHER_SCHEDULER = "same-verdicts-other"  # whose Pods may be nominated to nodes
 _AT_ONCE = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-_RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
+_CLASSES = {
+    "/apis/node.k8s.io/v1/runtimeclasses": [{"handler": "runc", **each} for each in RUNTIME_CLASSES],
+    "/apis/scheduling.k8s.io/v1/priorityclasses": list(PRIORITY_CLASSES),
+}
 _MERGE = "application/merge-patch+json"
 _BOUND = "pv.kubernetes.io/bind-completed"
 
@@ -56,12 +60,14 @@ class Settlement:
         for name in NAMESPACES:
             path = f"{pods_path(name)}?dryRun=All"
             until(lambda path=path: self._api.request("POST", path, trial)[0] == 201, f"{name} takes Pods")  # type: ignore[misc]
-        for runtime_class in RUNTIME_CLASSES:
-            self._api.create(_RUNTIME_CLASSES, {"handler": "runc", **runtime_class})
+        for path, classes in _CLASSES.items():
+            for each in classes:
+                self._api.create(path, each)
 
     def close(self) -> None:
-        for runtime_class in RUNTIME_CLASSES:
-            self._api.request("DELETE", f"{_RUNTIME_CLASSES}/{runtime_class['metadata']['name']}")
+        for path, classes in _CLASSES.items():
+            for each in classes:
+                self._api.request("DELETE", f"{path}/{each['metadata']['name']}")
         for name in NAMESPACES:
             self._api.request("DELETE", f"/api/v1/namespaces/{name}")
 

@@ -1,8 +1,7 @@
 """nos and kube-scheduler find the same nodes feasible for the same random Pods, on a real control plane.
 
 NOS_SEED is the first seed, NOS_CASES the number of Pods; where the two differ both are printed with the objects. Then
-the first of these worlds is cut down to what it takes, and kept in tests/e2e/fixtures for test_fixtures.py to judge
-again.
+the world is cut down to what it takes, and kept in tests/e2e/fixtures, for test_fixtures.py to judge again.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@
 - requests: init containers, sidecars before and after a big one, overhead, pod-level resources, resizes under way;
 - Pods near by: one Pod that matches all terms, terms with different keys, the first of a group, who is kept off by
   others, nodes without the key, namespaces by name, by labels, all and none, selectors that are absent or empty, keys
-  that must match or must not, Pods that are going, done or only nominated;
+  that must match or must not, Pods that are going or done;
 - spread: who counts itself, empty domains, minDomains, what node affinity and taints leave out, several constraints of
   which a node lacks one key, empty and absent selectors, keys that must match;
+- nominated Pods: the room that is kept for them, who is more important, whom they keep off, who counts on them;
 - volumes: bound and unbound claims, zones, what can be made where and how much of it, limits, who may use it alone.
 """
 
@@ -23,6 +24,7 @@ import pytest
 
 from tests.e2e.case import Case, NotTaken
 from tests.e2e.cases_labels_and_taints import LABELS_AND_TAINTS
+from tests.e2e.cases_nominated import NOMINATED
 from tests.e2e.cases_pods_near_by import PODS_NEAR_BY
 from tests.e2e.cases_room import ROOM
 from tests.e2e.cases_spread import SPREAD
@@ -33,7 +35,7 @@ from tests.e2e.world import World
 
 pytestmark = pytest.mark.cluster
 
-CASES = [*LABELS_AND_TAINTS, *ROOM, *PODS_NEAR_BY, *SPREAD, *VOLUMES]
+CASES = [*LABELS_AND_TAINTS, *ROOM, *PODS_NEAR_BY, *SPREAD, *NOMINATED, *VOLUMES]
 _ANSWERED = [case for case in CASES if not isinstance(case.fits, NotTaken)]
 
 

@@ -25,6 +25,11 @@ RUNTIME_CLASSES: Sequence[Object] = (
         "scheduling": {"nodeSelector": {"zone": "b"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]},
     },
 )
+# None of them preempts: kube-scheduler must not change the world that it judges.
+PRIORITY_CLASSES: Sequence[Object] = tuple(
+    {"metadata": {"name": name}, "value": value, "preemptionPolicy": "Never"}
+    for name, value in (("sv-high", 10), ("sv-low", -10))
+)
 _STORAGE = "/apis/storage.k8s.io/v1"
 PATHS = {  # in the order in which they are made
     "StorageClass": f"{_STORAGE}/storageclasses",
