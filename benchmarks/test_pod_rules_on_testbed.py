@@ -151,6 +151,7 @@ async def _remove_volumes(client: Client, placed: Sequence[tuple[Object, Object]
     keys = [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod, _ in placed]
     await on_testbed.delete(client, [f"{_claims(namespace)}/{name}" for namespace, name in keys])
     await on_testbed.delete(client, [f"{VOLUMES}/{namespace}-{name}" for namespace, name in keys])
+    await _until_gone(client, b'"volumeHandle"', VOLUMES)
 
 
 async def _churn(client: Client) -> None:

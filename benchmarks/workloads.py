@@ -64,7 +64,7 @@ class Workload:
         }
 
     def volume(self, claim: str, namespace: str) -> tuple[Object, Object]:
-        """A PersistentVolume and the claim that is bound to it."""
+        """A PersistentVolume and the claim that the PV controller will find bound to it."""
         modes, size = ["ReadOnlyMany"], {"storage": "1Gi"}
         reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim, "namespace": namespace}
         volume = {
@@ -79,18 +79,13 @@ class Workload:
             },
         }
         bound = {
-            "metadata": {
-                "name": claim,
-                "namespace": namespace,
-                "annotations": {"pv.kubernetes.io/bind-completed": "true"},
-            },
+            "metadata": {"name": claim, "namespace": namespace},
             "spec": {
                 "accessModes": modes,
                 "resources": {"requests": size},
                 "storageClassName": "",
                 "volumeName": f"{namespace}-{claim}",
             },
-            "status": {"phase": "Bound"},
         }
         return volume, bound
 

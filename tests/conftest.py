@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from nos.testbed import Testbed
 
-settings.register_profile("nos")  # how long an example takes says nothing: machines are busy
+# How long an example takes, or its making, says nothing: machines are busy.
+settings.register_profile("nos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nos")
 
 if core := os.environ.get("NOS_CORE"):  # another build of the core, e.g. the sanitized one

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nos.controller.devices import DeviceOffers
 from nos.kube.dra import DeviceClass, Devices, decode_device_class, decode_resource_slice
@@ -104,3 +106,48 @@ def test_only_nodes_for_which_something_changed_are_looked_at() -> None:
     told.offers.slices.changed(resource_slice("all", {"allNodes": True}))
     told.offers.classes.deleted(device_class("gpu", "nvidia.com/gpu"))
     assert told.nodes[3:] == [None, None]
+
+
+_wheres = st.sampled_from(
+    [
+        {"nodeName": "a"},
+        {"nodeName": "b"},
+        {"allNodes": True},
+        {"nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "rack", "operator": "Exists"}]}]}},
+        {"perDeviceNodeSelection": True},
+    ]
+)
+_devices = st.lists(st.sampled_from([GPU, GPU | {"nodeName": "a"}, GPU | {"nodeName": "b"}]), max_size=2)
+_slices = st.builds(resource_slice, st.sampled_from("st"), _wheres, st.sampled_from(["gpu.nvidia.com", "x.com"]))
+_more_slices = st.builds(
+    lambda name, where, devices: resource_slice(name, where, "x.com", *devices),
+    st.sampled_from("st"),
+    _wheres,
+    _devices,
+)
+_classes = st.builds(
+    device_class,
+    st.sampled_from("kl"),
+    st.sampled_from([None, "example.com/gpu"]),
+    st.sampled_from(["device.driver == 'x.com'", "device.driver == 'y.com'", "true"]),
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(st.one_of(_slices, _more_slices, _classes), st.booleans()), max_size=12))
+def test_who_is_not_told_has_the_same_answer_as_before(events: list[tuple[Any, bool]]) -> None:
+    nodes = {"a": node("a"), "b": node("b", labels={"rack": "1"}), "c": node("c")}
+    told = Told()
+    answers = {name: told.offers.of(one) for name, one in nodes.items()}
+    for item, gone in events:
+        store: Any = told.offers.classes if isinstance(item, DeviceClass) else told.offers.slices
+        told.nodes.clear()
+        (store.deleted if gone else store.changed)(item)
+        now = {name: told.offers.of(one) for name, one in nodes.items()}
+        asked = set(nodes) if None in told.nodes else set().union(*told.nodes)
+        assert {name for name in nodes if now[name] != answers[name]} <= asked
+        answers = now
+    fresh = Told()
+    for item in (*told.offers.classes.known.values(), *told.offers.slices.known.values()):
+        (fresh.offers.classes if isinstance(item, DeviceClass) else fresh.offers.slices).changed(item)  # type: ignore[arg-type]
+    assert answers == {name: fresh.offers.of(one) for name, one in nodes.items()}

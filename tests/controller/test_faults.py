@@ -15,6 +15,7 @@ from tests.controller.fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Controller]
+WATCHES = 4 + 4 + 7 + 2  # Pods, nodes and the like; what selects Pods; storage; devices by DRA
 GONE = (
     json.dumps(
         {
@@ -28,7 +29,7 @@ GONE = (
 
 def scheduling(controller: Start, proxy: FaultProxy, **settings: object) -> Controller:
     running = controller(proxy.kubeconfig, **settings).schedules()
-    eventually(lambda: proxy.watches == 3, why="all watches run")
+    eventually(lambda: proxy.watches == WATCHES, why="all watches run")
     return running
 
 
@@ -195,7 +196,7 @@ def test_a_watch_that_ends_badly(cluster: Cluster, controller: Start, proxy: Fau
     cluster.pod("goes", gpus=5)
     cluster.bound("stays")
     cluster.bound("goes")
-    assert proxy.end_watches(last_words) == 3
+    assert proxy.end_watches(last_words) == WATCHES
     cluster.delete("goes")  # while nobody looks
     cluster.pod("new", gpus=5)
     cluster.bound("new")
@@ -232,7 +233,7 @@ def test_a_server_that_streams_no_lists(cluster: Cluster, controller: Start, pro
     fault = proxy.fault("GET", "sendInitialEvents", times=10_000, status=422)
     running = scheduling(controller, proxy)
     assert "asking for pages" in running.said()
-    assert fault.hits == 3
+    assert fault.hits == WATCHES
     cluster.bound("first")
     cluster.pod("second", gpus=5)
     cluster.bound("second")

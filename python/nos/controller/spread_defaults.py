@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from nos.controller.store import Store
 from nos.kube.decode import DefaultSpread, Owner, labels
-from nos.kube.selectors import Requirement, matches
+from nos.kube.selectors import Requirement, equal, matches
 from nos.kube.workload import Workload
 
 _MOST_REMEMBERED = 4096  # answers per namespace
@@ -27,7 +27,8 @@ class SpreadDefaults:
         self.replica_sets = self._controllers("apps/v1", "ReplicaSet")
         self.stateful_sets = self._controllers("apps/v1", "StatefulSet")
         self._told = told
-        self._by_namespace: dict[str, dict[str, Workload]] = defaultdict(dict)  # Services, by name
+        # Services by name, under the first label that each asks for: most of a namespace's are nothing to a Pod.
+        self._asking_for: dict[tuple[str, Requirement], dict[str, Workload]] = defaultdict(dict)
         self._made_by: dict[tuple[str, Owner], Workload] = {}
         self._answers: dict[str, dict[tuple[bytes, Owner | None], DefaultSpread | None]] = defaultdict(dict)
         self._namespaces: set[str] = set()  # to be told
@@ -51,9 +52,10 @@ class SpreadDefaults:
 
     def _requirements(self, namespace: str, pod_labels: dict[str, str], owner: Owner | None) -> dict[Requirement, None]:
         found: dict[Requirement, None] = {}
-        for service in self._by_namespace.get(namespace, {}).values():
-            if matches(service.requirements, pod_labels):
-                found.update(dict.fromkeys(service.requirements))
+        for label in equal(pod_labels):
+            for service in self._asking_for.get((namespace, label), {}).values():
+                if matches(service.requirements, pod_labels):
+                    found.update(dict.fromkeys(service.requirements))
         if owner and (workload := self._made_by.get((namespace, owner))):
             found.update(dict.fromkeys(workload.requirements))
         # In one order: the same selector is the same spec, whichever Service came first.
@@ -78,15 +80,17 @@ class SpreadDefaults:
     def _service(self, before: Workload | None, now: Workload | None) -> None:
         if _requirements(before) == _requirements(now):
             return
-        metadata = (now or before).metadata  # type: ignore[union-attr]
-        services = self._by_namespace[metadata.namespace]
-        if now is None:
-            services.pop(metadata.name, None)
-        else:
-            services[metadata.name] = now
-        self._answers.pop(metadata.namespace, None)
+        if before and before.requirements:
+            key = before.metadata.namespace, before.requirements[0]
+            del self._asking_for[key][before.metadata.name]
+            if not self._asking_for[key]:
+                del self._asking_for[key]
+        if now and now.requirements:  # one without a selector selects nobody
+            self._asking_for[now.metadata.namespace, now.requirements[0]][now.metadata.name] = now
+        namespace = (now or before).metadata.namespace  # type: ignore[union-attr]
+        self._answers.pop(namespace, None)
         self._tell_soon()
-        self._namespaces.add(metadata.namespace)
+        self._namespaces.add(namespace)
 
     def _tell_soon(self) -> None:
         if not self._namespaces and not self._owners:

@@ -57,28 +57,16 @@ class Template(NamedTuple):
         return self.spread not in (b"null", b"[]")
 
 
+_NULL = b"null"
+_NOTHING = Template((), (), _NULL, _NULL, _NULL, _NULL, _NULL, _NULL, "", (), (), (), ())
+
+
 def template(pod: Pod) -> Template:
-    """Equal ones are one object."""
-    spec, affinity, constraints = pod.spec, bytes(pod.spec.affinity), bytes(pod.spec.topology_spread_constraints)
-    looks_at_pods = names_pods(affinity) or constraints != b"null"
-    keys = keys_of(constraints)
-    return _shared(
-        Template(
-            tuple(map(of_containers.key, spec.containers)),
-            tuple(map(of_containers.key, spec.init_containers)),
-            bytes(spec.overhead),
-            bytes(spec.resources),
-            bytes(spec.node_selector),
-            affinity,
-            bytes(spec.tolerations),
-            constraints,
-            pod.metadata.namespace if looks_at_pods else "",
-            tuple(item for item in labels(bytes(pod.metadata.labels)).items() if item[0] in keys) if keys else (),
-            images(pod),
-            features(pod),
-            unsupported(pod),
-        )
-    )
+    """Equal ones are one object. A Pod that cannot be understood asks for what is unsupported."""
+    try:
+        return _shared(_template(pod))
+    except msgspec.DecodeError as error:
+        return _shared(_NOTHING._replace(unsupported=(f"a spec that makes no sense: {error}",)))
 
 
 def waiting_spec(pod: Pod, *, volumes: PodVolumes | None = None, default: DefaultSpread | None = None) -> _core.PodSpec:
@@ -119,6 +107,27 @@ def spec_of(template: Template, *, volumes: PodVolumes, default: DefaultSpread |
         )
     except (ValueError, OverflowError, msgspec.DecodeError) as error:
         return _core.PodSpec({}, unsupported=(*not_handled, str(error)))
+
+
+def _template(pod: Pod) -> Template:
+    spec, affinity, constraints = pod.spec, bytes(pod.spec.affinity), bytes(pod.spec.topology_spread_constraints)
+    looks_at_pods = names_pods(affinity) or constraints != b"null"
+    keys = keys_of(constraints)
+    return Template(
+        tuple(map(of_containers.key, spec.containers)),
+        tuple(map(of_containers.key, spec.init_containers)),
+        bytes(spec.overhead),
+        bytes(spec.resources),
+        bytes(spec.node_selector),
+        affinity,
+        bytes(spec.tolerations),
+        constraints,
+        pod.metadata.namespace if looks_at_pods else "",
+        tuple(item for item in labels(bytes(pod.metadata.labels)).items() if item[0] in keys) if keys else (),
+        images(pod),
+        features(pod),
+        unsupported(pod),
+    )
 
 
 @lru_cache(maxsize=4096)
