@@ -6,7 +6,7 @@ verdicts that were remembered, never show.
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -16,34 +16,6 @@ from tests.near_by_oracle import NearBy, Pod, core_labels, core_spec
 from tests.oracle import Held, core_node
 
 _NOMINATED = ("m0", "m1")
-
-
-settled = st.tuples(worlds.neighbours, worlds.node_names, worlds.mostly(st.just(False), st.just(True)))
-
-
-@given(
-    st.lists(worlds.places, min_size=3, max_size=4),
-    st.lists(settled, min_size=3, max_size=9),
-    st.dictionaries(worlds.namespace_names, worlds.namespace_labels),
-    st.lists(worlds.neighbours, min_size=1, max_size=3),
-)
-@settings(max_examples=400)
-def test_among_a_crowd_the_judge_finds_the_same_nodes(nodes, crowd, namespaces, asked):
-    """Many Pods at once: what it takes for skews, companies and minDomains to matter."""
-    cluster, judge = Cluster(), NearBy()
-    for number, node in enumerate(nodes):
-        cluster.upsert_node(f"n{number}", core_node(node))
-        judge.nodes[f"n{number}"] = node
-    for name, labels in namespaces.items():
-        cluster.upsert_namespace(name, labels)
-        judge.namespaces[name] = labels
-    for number, (pod, node, going) in enumerate(crowd):
-        pod = {**pod, "terminating": going}
-        cluster.upsert_pod(f"u{number}", core_spec(pod), node=node, labels=core_labels(pod), terminating=going)
-        judge.pods[f"u{number}"] = Held(pod, node)
-    scheduler = Scheduler(cluster)
-    for pod in asked:
-        assert set(scheduler.feasible(core_spec(pod), core_labels(pod))) == judge.feasible(pod)
 
 
 class NearByMachine(RuleBasedStateMachine):
