@@ -14,6 +14,7 @@ from typing import Any
 from tests.e2e.world import NODE_PREFIX, Object, Resident
 
 _ROOMY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi", "pods": "110"}
+_SELECTED_NODE = "volume.kubernetes.io/selected-node"
 Expression = tuple[str, str, list[str]]
 
 
@@ -180,6 +181,8 @@ def _on_nodes(thing: Object, long: Callable[[str], str]) -> Object:
         case "VolumeAttachment":
             return {**thing, "spec": {**thing["spec"], "nodeName": long(thing["spec"]["nodeName"])}}
         case "PersistentVolumeClaim" if "annotations" in thing["metadata"]:
-            annotations = {key: long(node) for key, node in thing["metadata"]["annotations"].items()}
+            annotations = dict(thing["metadata"]["annotations"])
+            if _SELECTED_NODE in annotations:
+                annotations[_SELECTED_NODE] = long(annotations[_SELECTED_NODE])
             return {**thing, "metadata": {**thing["metadata"], "annotations": annotations}}
     return thing

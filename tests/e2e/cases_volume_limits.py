@@ -181,4 +181,23 @@ _LIMITS = [
     ),
 ]
 
-VOLUME_LIMITS: list[Case] = [*_CAPACITY, *_ALONE, *_LIMITS]
+_OF_OLD = [
+    thing
+    for name in ("data", "more")
+    for thing in bound(name, source={"awsElasticBlockStore": {"volumeID": f"vol-{name}"}})
+]
+
+
+_MIGRATED = [
+    # The driver that has taken over counts them.
+    Case(
+        "volumes-of-old",
+        using("data"),
+        _NODES,
+        {"a2", "b1", "bare"},
+        [("a1", Resident(using("more"), "")), ("a2", Resident(using("more"), ""))],
+        [*_OF_OLD, csi_node("a1", 1, "ebs.csi.aws.com"), csi_node("a2", 2, "ebs.csi.aws.com")],
+    ),
+]
+
+VOLUME_LIMITS: list[Case] = [*_CAPACITY, *_ALONE, *_LIMITS, *_MIGRATED]

@@ -13,6 +13,7 @@ from tests.e2e.stored import (
     NOBODY_MAKES,
     bound,
     claim,
+    going,
     on_its_own,
     storage_class,
     using,
@@ -54,6 +55,41 @@ _BOUND = [
     ),
     Case("a-claim-that-is-not-there", using("data"), _NODES, set()),
     Case("a-volume-that-is-not-there", using("data"), _NODES, set(), storage=[claim("data", "data")]),
+    Case(
+        "a-claim-that-has-lost-its-volume",
+        using("data"),
+        _NODES,
+        set(),
+        storage=[claim("data", "data", annotations={"pv.kubernetes.io/bind-completed": "yes"})],
+    ),
+    Case(
+        "a-claim-that-is-going",
+        using("data"),
+        _NODES,
+        set(),
+        storage=[volume("data", "data"), going(claim("data", "data"))],
+    ),
+    Case(
+        "a-volume-that-is-going",
+        using("data"),
+        _NODES,
+        _ALL,
+        storage=[going(volume("data", "data")), claim("data", "data")],
+    ),
+    Case(
+        "a-volume-that-is-going-is-not-chosen",
+        using("data"),
+        _NODES,
+        set(),
+        storage=[NOBODY_MAKES, claim("data", cls=CLASS), going(volume("one", cls=CLASS))],
+    ),
+    Case(
+        "a-volume-asked-for-by-name",
+        using("data"),
+        _NODES,
+        {"a1", "a2"},
+        storage=[volume("data", "data", on=[_IN_A]), claim("data", "data")],
+    ),
     Case("bound-for-reading-by-many", using("data"), _NODES, _ALL, storage=bound("data", modes=["ReadOnlyMany"])),
 ]
 
@@ -244,14 +280,7 @@ _UNBOUND = [
         {"a2"},
         storage=[
             storage_class(),
-            {
-                **claim("data", cls=CLASS),
-                "metadata": {
-                    "name": "*data",
-                    "namespace": "same-verdicts",
-                    "annotations": {"volume.kubernetes.io/selected-node": "a2"},
-                },
-            },
+            claim("data", cls=CLASS, annotations={"volume.kubernetes.io/selected-node": "a2"}),
         ],
     ),
     Case(

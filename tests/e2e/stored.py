@@ -40,12 +40,13 @@ def claim(
     cls: str = "",
     size: str = "1Gi",
     modes: Sequence[str] = ("ReadWriteOnce",),
+    annotations: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> Object:
     """A claim; with a volume that names it, they are bound before anybody asks."""
     return {
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": f"*{name}", "namespace": HOME},
+        "metadata": {"name": f"*{name}", "namespace": HOME, "annotations": dict(annotations or {})},
         "spec": {
             "accessModes": list(modes),
             "storageClassName": cls,
@@ -65,11 +66,13 @@ def volume(
     on: Sequence[Sequence[Expression]] = (),
     modes: Sequence[str] = ("ReadWriteOnce",),
     driver: str = "",
+    source: Object | None = None,
     labels: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> Object:
     """A volume, for the claim `of`. on: the nodes that can reach it, an OR of terms. driver: it has to be attached."""
-    source = {"csi": {"driver": driver, "volumeHandle": f"*{name}"}} if driver else {"hostPath": {"path": "/tmp"}}
+    if driver:
+        source = {"csi": {"driver": driver, "volumeHandle": f"*{name}"}}
     return {
         "kind": "PersistentVolume",
         "metadata": {"name": f"*{name}", "labels": dict(labels or {})},
@@ -78,7 +81,7 @@ def volume(
             "capacity": {"storage": size},
             "storageClassName": cls,
             "persistentVolumeReclaimPolicy": "Retain",
-            **source,
+            **(source or {"hostPath": {"path": "/tmp"}}),
             **({"claimRef": {"namespace": HOME, "name": f"*{of}"}} if of else {}),
             **({"nodeAffinity": {"required": {"nodeSelectorTerms": [term(*each) for each in on]}}} if on else {}),
             **spec,
@@ -90,6 +93,11 @@ def bound(name: str, **how: Any) -> list[Object]:
     """A claim and its volume, which has the same name."""
     modes = how.get("modes", ("ReadWriteOnce",))
     return [volume(name, name, **how), claim(name, name, modes=modes, size=how.get("size", "1Gi"))]
+
+
+def going(thing: Object) -> Object:
+    """It is being deleted, and not gone yet."""
+    return {**thing, "going": True, "metadata": thing["metadata"] | {"finalizers": ["test.nos/keep"]}}
 
 
 def using(*claims: str, **spec: Any) -> Object:

@@ -85,6 +85,19 @@ def test_the_module_replaces_what_only_lives_in_the_repository_of_kubernetes(cac
     assert "example.com/fork" not in module
 
 
+def test_a_source_is_built_again_when_it_has_changed(cache: Path, tmp_path: Path) -> None:
+    source = tmp_path / "asks.go"
+    source.write_text("package main")
+    first = binaries.ensure_source(source, QUIET)
+    assert first == binaries.ensure_source(source, QUIET)
+    assert first.parent == cache / "bin"
+    source.write_text("package main // and more")
+    assert binaries.ensure_source(source, QUIET) != first
+    calls = (cache / "build" / "calls").read_text().splitlines()
+    assert [call.rpartition(" ")[2] for call in calls] == [str(source)] * 2
+    assert f"require k8s.io/kubernetes {versions.KUBERNETES}" in (cache / "build" / "go.mod").read_text()
+
+
 BUILD = "from nos.testbed import binaries; binaries.ensure(('etcd', 'kube-apiserver', 'kubectl'))"
 START = (
     "import asyncio; from nos.testbed import Testbed; asyncio.run(Testbed(scheduler=False, kwok=False).__aenter__())"
