@@ -46,6 +46,11 @@ def random_storage(random: Random, nodes: Sequence[str]) -> Storage:
         _add_claim(
             storage, "waits" if cls != _MEASURED else "measured", f"wait-{number}", cls, f"{size}Gi", annotations
         )
+    _add_claim(storage, "stuck", "going", _MADE, "1Gi")
+    for thing in storage.objects:
+        if thing["metadata"]["name"] == "going" or (thing["kind"] == "PersistentVolume" and random.random() < 0.1):
+            thing["going"] = True
+            thing["metadata"]["finalizers"] = ["test.nos/keep"]
     _add_claim(storage, "stuck", "now", _NOW, "1Gi")
     _add_claim(storage, "stuck", "no-class", "sv-no-class", "1Gi")
     _add_claim(storage, "stuck", "no-volume", "", "1Gi", volume="sv-no-volume")

@@ -67,7 +67,7 @@ def test_a_lie_is_cut_down(kube: KubeScheduler) -> None:
     affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "0"}}}
     spec = {"containers": [container], "affinity": affinity, "tolerations": [{"operator": "Exists"}]}
-    small, probe = cut_down(kube, Liar, world, {"metadata": {"name": "p"}, "spec": spec}, 12.0)
+    small, probe = cut_down(kube, Liar, world, {"metadata": {"name": "p"}, "spec": spec}, 15.0)
     with kube.judging(small, [probe]) as (verdicts, _):
         assert mismatches(verdicts, Liar(verdicts))
         assert not mismatches(verdicts, Nos(verdicts))
