@@ -63,7 +63,7 @@ class Scheduler {
         std::uint64_t last_used = 0;
     };
     struct KnownSpec {
-        std::shared_ptr<const PodSpec> spec;
+        std::uint64_t version = 0;
         std::vector<std::unique_ptr<Known>> kins;
     };
 
