@@ -34,13 +34,14 @@ def provisioner(cluster: Cluster) -> Iterator[Provisioner]:
 
 def assert_where_their_volumes_are(cluster: Cluster, volumes: Volumes) -> None:
     """Each Pod that has a node has its claims bound, to volumes of that node; no volume is for two claims."""
+    pods = cluster.pods()  # before the claims, which go on being bound
     claims = {claim["metadata"]["name"]: claim for claim in volumes.claims()}
     owner: dict[str, str] = {}
     for name, claim in claims.items():
         if volume := claim["spec"].get("volumeName"):
             assert volume not in owner, f"{volume}: {name} and {owner[volume]}"
             owner[volume] = name
-    for pod in cluster.pods():
+    for pod in pods:
         node = pod["spec"].get("nodeName")
         for used in pod["spec"]["volumes"] if node else ():
             if name := used.get("persistentVolumeClaim", {}).get("claimName"):
