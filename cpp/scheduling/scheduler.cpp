@@ -103,12 +103,18 @@ Outcome Scheduler::schedule() {
 
 // In the order of arrival small instances lie where large ones then do not fit. So the instances of this
 // cycle are placed once more, the large ones first, and after them who was left over, in order. Kept only
-// when everybody is placed again and somebody more: nobody loses his turn to a larger wish.
+// when everybody is placed again and somebody more: nobody loses his turn to a larger wish. Who is where he
+// is so that another one may be where that one is, stays.
 bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     std::vector<Bind> before;
     std::vector<Bind> after;
+    const std::vector<SelectorId> selectors = relied_on(binds);
     for (const Bind& bind : binds) {
-        (bind.instances.empty() ? after : before).push_back(bind);
+        const KinId kin = cluster_.selection().kin(cluster_.pod(bind.pod).labels);
+        const bool stays = bind.instances.empty() || std::ranges::any_of(selectors, [&](SelectorId selector) {
+                               return cluster_.selection().selects(selector, kin);
+                           });
+        (stays ? after : before).push_back(bind);
     }
     const auto wants_gpu = [&](PodId id) {
         const PodSpec& spec = *cluster_.spec(cluster_.pod(id).spec).spec;
@@ -153,6 +159,27 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     binds = std::move(after);
     left = std::move(still_left);
     return true;
+}
+
+// The selectors of Pods that others of this cycle had to be near, or to be spread from.
+std::vector<SelectorId> Scheduler::relied_on(const std::vector<Bind>& binds) const {
+    std::vector<SelectorId> selectors;
+    for (const Bind& bind : binds) {
+        const InternedSpec& interned = cluster_.spec(cluster_.pod(bind.pod).spec);
+        std::size_t constraint = 0;
+        for (const Term& term : interned.terms) {
+            const bool is_spread = term.role == Term::Role::spread;
+            if (term.role == Term::Role::affinity ||
+                (is_spread && interned.spec->spread[constraint].required)) {
+                selectors.push_back(term.selector);
+            }
+            constraint += is_spread ? 1 : 0;
+        }
+    }
+    std::ranges::sort(selectors);
+    const auto repeated = std::ranges::unique(selectors);
+    selectors.erase(repeated.begin(), repeated.end());
+    return selectors;
 }
 
 std::int64_t Scheduler::units(const Bind& bind) const {

@@ -68,6 +68,7 @@ class Scheduler {
     };
 
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
+    [[nodiscard]] std::vector<SelectorId> relied_on(const std::vector<Bind>& binds) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);

@@ -96,7 +96,8 @@ class KubeScheduler:
                         found[pod["metadata"]["name"]] = condition
             return found.keys() == names
 
-        until(all_found, f"kube-scheduler decided on {len(names)} Pods")
+        # To list them all costs the API server more than kube-scheduler's own writes do.
+        until(all_found, f"kube-scheduler decided on {len(names)} Pods", pause=0.3)
         return found
 
     def _bind(self, copies: Sequence[Object]) -> dict[str, bool]:
