@@ -7,6 +7,8 @@ than they are. What comes to other nodes is left out of account, and who looks f
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.e2e.case import Case, container, pod
 from tests.e2e.neighbours import HOST, ZONE, called, even, near, place, select, spread, there, with_terms
 from tests.e2e.world import Object, Resident
@@ -16,7 +18,7 @@ _ALL = set(_NODES)
 _WEB = select(app="web")
 
 
-def _asks(cpu: str, **spec: str) -> Object:
+def _asks(cpu: str, **spec: Any) -> Object:
     return pod(container({"cpu": cpu}), **spec)
 
 

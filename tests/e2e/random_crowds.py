@@ -65,7 +65,9 @@ def _priority(random: Random, often: float) -> Object:
 
 
 def _volumes(random: Random, looks_at: set[str]) -> list[str]:
-    kinds = [each for each in ("bound", "alone", "limited", "waits", "measured", "ephemeral") if each in looks_at]
+    kinds: list[str] = [
+        each for each in ("bound", "alone", "limited", "waits", "measured", "ephemeral") if each in looks_at
+    ]
     if "waits" in looks_at and random.random() < 0.4:
         kinds.append("waits")
     if "volumes" in looks_at:
