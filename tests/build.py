@@ -1,6 +1,18 @@
-"""Short spellings for tests: node(gpus=8), pod(gpus=1), cluster_of(...), waiting Pods by name."""
+"""Short spellings for tests: node(gpus=8), pod(gpus=1), cluster_of(...), waiting Pods by name; who is near whom."""
 
-from nos._core import Cluster, NodeSpec, PodSpec, Taint, Toleration
+from nos._core import (
+    Cluster,
+    NodeSpec,
+    PodLabels,
+    PodSelector,
+    PodSpec,
+    PodTerm,
+    Requirement,
+    SelectorTerm,
+    SpreadConstraint,
+    Taint,
+    Toleration,
+)
 
 GPU = "nvidia.com/gpu"
 GI = 1 << 30
@@ -40,3 +52,26 @@ def arrive(cluster, *specs, prefix="p", **fields):
 def nodes_of(outcome):
     """uid -> node of what was bound."""
     return {bind.uid: bind.node for bind in outcome.binds}
+
+
+def app(name):
+    """The labels of a Pod of that app, in namespace n."""
+    return PodLabels("n", {"app": name})
+
+
+def those(name):
+    """Pods of that app in namespace n."""
+    return PodSelector([Requirement("app", "In", [name])], namespaces=["n"])
+
+
+def near(name, key="zone"):
+    return PodTerm(key, those(name))
+
+
+def spread(name, key="zone", max_skew=1, **more):
+    return SpreadConstraint(key, those(name), max_skew=max_skew, **more)
+
+
+def zone(*values):
+    """Terms that nodes in these zones match."""
+    return [SelectorTerm([Requirement("zone", "In", values)])]

@@ -27,6 +27,8 @@ class Attachments {
 
     DriverId driver(std::string_view name) { return DriverId{driver_names_.intern(name).first}; }
     [[nodiscard]] DriverId driver(VolumeId id) const { return drivers_[id]; }
+    // By volume.
+    [[nodiscard]] const std::vector<std::uint32_t>& users() const { return names_.users(); }
 
   private:
     CountedNames names_;

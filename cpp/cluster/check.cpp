@@ -178,9 +178,46 @@ void check_node(const Cluster& cluster, NodeId id) {
 
 }  // namespace
 
+// Who uses what has a number: Pods their labels, specs what they name, nodes what is attached to them.
+void Cluster::check_users() const {
+    Selection::Users users;
+    for (const Pod& pod : pods_.values()) {
+        if (pod.phase != Phase::absent) {
+            ++users.labels[pod.labels];
+        }
+    }
+    std::vector<std::uint32_t> topologies(topologies_.users().size());
+    std::vector<std::uint32_t> claims(claim_names_.users().size());
+    std::vector<std::uint32_t> volumes(attachments_.users().size());
+    for (const InternedSpec& interned : specs_.values()) {
+        for (const Term& term : interned.terms) {
+            ++topologies[term.topology.value()];
+            ++users.selectors[term.selector];
+            if (term.role != Term::Role::spread) {
+                ++users.near_by[term.selector];
+            }
+        }
+        for (const ClaimId claim : interned.sole_claims) {
+            ++claims[claim.value()];
+        }
+        for (const VolumeId volume : interned.volumes) {
+            ++volumes[volume.value()];
+        }
+    }
+    for (const Node& node : nodes_.values()) {
+        for (const VolumeId volume : node.attached) {
+            ++volumes[volume.value()];
+        }
+    }
+    selection_.check(users);
+    require(topologies == topologies_.users(), "users of topologies");
+    require(claims == claim_names_.users(), "users of claims");
+    require(volumes == attachments_.users(), "users of volumes");
+}
+
 // What Pods say about others, and who has which claim for itself.
 void Cluster::check_relations() const {
-    selection_.check();
+    check_users();
     std::vector<std::uint32_t> claims(claim_pods_.size());
     for (const Pod& pod : pods_.values()) {
         if (pod.node.valid()) {

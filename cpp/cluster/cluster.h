@@ -49,6 +49,7 @@ struct Term {
 // A PodSpec that Pods of this Cluster share.
 struct InternedSpec {
     std::shared_ptr<const PodSpec> spec;  // null: the number is free
+    std::uint64_t version = 0;  // unique in the Cluster: the same spec may come again and be numbered anew
     std::size_t hash = 0;
     ExtendedRequests extended;
     std::uint32_t pods = 0;
@@ -198,6 +199,7 @@ class Cluster {
     void count_excess(Node& node, PodId id, std::int64_t sign) const;
     static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
     void check_relations() const;
+    void check_users() const;
     void take_claims(const Pod& pod, bool taken);
     void choose_volumes(const Pod& pod, bool chosen);
     void settle_volumes(Node& node);
@@ -244,7 +246,7 @@ class Cluster {
     std::int64_t gpu_capacity_milli_ = 0;  // of present nodes
     std::int64_t gpu_used_milli_ = 0;
     std::vector<ModelRoom> model_rooms_;
-    std::uint64_t versions_ = 0;  // of nodes and their specs, given out so far
+    std::uint64_t versions_ = 0;  // of nodes, their specs and those of Pods, given out so far
 
     std::vector<NodeId> changes_;
     std::uint64_t dropped_changes_ = 0;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -25,9 +24,8 @@ class CountedNames {
             names_.release(number);
         }
     }
-    [[nodiscard]] std::optional<std::uint32_t> find(std::string_view name) const { return names_.find(name); }
-    [[nodiscard]] std::string_view text(std::uint32_t number) const { return names_.text(number); }
-    [[nodiscard]] std::size_t bound() const { return names_.bound(); }
+    // By number.
+    [[nodiscard]] const std::vector<std::uint32_t>& users() const { return users_; }
 
   private:
     Names names_;

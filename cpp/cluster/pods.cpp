@@ -319,8 +319,8 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
             claim_missing(node, id);
         }
         count_excess(node, id, 1);
-        touch(node_id);
     }
+    touch(node_id);
 }
 
 void Cluster::detach(PodId id) {
@@ -328,8 +328,8 @@ void Cluster::detach(PodId id) {
     Node& node = nodes_[pod.node];
     if (node.present()) {
         uncount(node, id);
-        touch(pod.node);
     }
+    touch(pod.node);  // of an absent one, too: what the Pod had for itself is free
     node.pods[pod.index] = node.pods.back();
     pods_[node.pods[pod.index]].index = pod.index;
     node.pods.pop_back();
@@ -366,22 +366,26 @@ bool Cluster::claim_taken(const InternedSpec& spec) const {
 
 void Cluster::upsert_namespace(std::string_view name, Labels labels) {
     refuse_in_transaction();
-    selection_.set_namespace(name, std::move(labels));
-    touch_namespace(name);
+    if (selection_.set_namespace(name, std::move(labels))) {
+        touch_namespace(name);
+    }
 }
 
 bool Cluster::remove_namespace(std::string_view name) {
     refuse_in_transaction();
     const bool known = selection_.remove_namespace(name);
-    touch_namespace(name);
+    if (known) {
+        touch_namespace(name);
+    }
     return known;
 }
 
 // Its Pods may be selected by others now.
 void Cluster::touch_namespace(std::string_view name) {
     for (const Pod& pod : pods_.values()) {
-        if (pod.node.valid() && selection_.labels(pod.labels).namespace_name == name) {
-            touch(pod.node);
+        const NodeId node = pod.node.valid() ? pod.node : pod.nominated;
+        if (node.valid() && selection_.labels(pod.labels).namespace_name == name) {
+            touch(node);
         }
     }
 }

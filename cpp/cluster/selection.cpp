@@ -89,13 +89,14 @@ void Selection::release(SelectorId id, bool near_by) {
     free_selectors_.push_back(id);
 }
 
-void Selection::set_namespace(std::string_view name, Labels labels) {
+bool Selection::set_namespace(std::string_view name, Labels labels) {
     const auto known = namespaces_.find(name);
     if (known != namespaces_.end() && known->second == labels) {
-        return;
+        return false;
     }
     namespaces_.insert_or_assign(std::string{name}, std::move(labels));
     match_again(name);
+    return true;
 }
 
 bool Selection::remove_namespace(std::string_view name) {
@@ -166,7 +167,24 @@ void Selection::match_again(std::string_view namespace_name) {
     }
 }
 
-void Selection::check() const {
+void Selection::check(const Users& users) const {
+    Users kept;
+    for (std::size_t number = 0; number < sets_.size(); ++number) {
+        if (const LabelsId id{number}; sets_[id].users > 0) {
+            kept.labels[id] = sets_[id].users;
+        }
+    }
+    for (std::size_t number = 0; number < selectors_.size(); ++number) {
+        if (const SelectorId id{number}; selectors_[id].users > 0) {
+            kept.selectors[id] = selectors_[id].users;
+            if (selectors_[id].near_by > 0) {
+                kept.near_by[id] = selectors_[id].near_by;
+            }
+        }
+    }
+    if (kept.labels != users.labels || kept.selectors != users.selectors || kept.near_by != users.near_by) {
+        throw std::logic_error("users of labels and selectors");
+    }
     std::map<KinId, std::uint32_t> sets;
     for (const LabelSet& set : sets_.values()) {
         if (set.users == 0) {

@@ -24,13 +24,21 @@ using KinId = Id<struct KinTag>;
 
 class Selection {
   public:
-    // Each counts one more user; who came in first is released last.
+    // Who interned what and has not released it.
+    struct Users {
+        std::map<LabelsId, std::uint32_t> labels;
+        std::map<SelectorId, std::uint32_t> selectors;
+        std::map<SelectorId, std::uint32_t> near_by;  // of them terms
+    };
+
+    // Each counts one more user, until that one releases it. near_by: of a term, not of a spread constraint.
     LabelsId intern(const std::shared_ptr<const PodLabels>& labels);
     SelectorId intern(const PodSelector& selector, bool near_by);
     void release(LabelsId id);
     void release(SelectorId id, bool near_by);
 
-    void set_namespace(std::string_view name, Labels labels);
+    // False when nothing changed.
+    bool set_namespace(std::string_view name, Labels labels);
     bool remove_namespace(std::string_view name);
 
     [[nodiscard]] const PodLabels& labels(LabelsId id) const { return *sets_[id].labels; }
@@ -44,7 +52,7 @@ class Selection {
     [[nodiscard]] bool is_near_by(KinId kin) const;
 
     // Matches everything anew; throws std::logic_error where the kept differs.
-    void check() const;
+    void check(const Users& users) const;
 
   private:
     using Selectors = std::vector<SelectorId>;  // ascending

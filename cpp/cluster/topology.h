@@ -53,7 +53,8 @@ class Topologies {
     [[nodiscard]] const Topology& operator[](TopologyId id) const { return topologies_[id]; }
     Topology& operator[](TopologyId id) { return topologies_[id]; }
     void set(NodeId node, const Labels& labels);
-    [[nodiscard]] std::size_t size() const { return names_.size(); }
+    // By topology.
+    [[nodiscard]] const std::vector<std::uint32_t>& users() const { return users_.values(); }
 
   private:
     Names names_;

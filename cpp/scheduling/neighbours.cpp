@@ -126,7 +126,7 @@ const Neighbours::Effects& Neighbours::effects_of(const Cluster& cluster, KinId 
 const Neighbours::Effects& Neighbours::effects_of(const Cluster& cluster, SpecId id) {
     reach(of_spec_, id);
     const InternedSpec& interned = cluster.spec(id);
-    if (of_spec_[id].spec == interned.spec) {
+    if (of_spec_[id].version == interned.version) {
         return of_spec_[id].effects;
     }
     Effects effects;
@@ -141,7 +141,7 @@ const Neighbours::Effects& Neighbours::effects_of(const Cluster& cluster, SpecId
                                term.role == Term::Role::affinity ? hard_affinity_weight : term.weight});
         }
     }
-    of_spec_[id] = {interned.spec, std::move(effects)};
+    of_spec_[id] = {interned.version, std::move(effects)};
     return of_spec_[id].effects;
 }
 

@@ -63,7 +63,7 @@ class Neighbours {
         Effects effects;
     };
     struct OfSpec {
-        std::shared_ptr<const PodSpec> spec;
+        std::uint64_t version = 0;
         Effects effects;
     };
 

@@ -1,6 +1,7 @@
 #include "ranking.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace nos {
 
@@ -68,9 +69,20 @@ void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpe
     fitting_ += verdict.fits() ? 1U : 0U;
 }
 
-void Ranking::exclude(NodeId id) {
+void Ranking::exclude(NodeId id, std::int32_t priority) {
+    excluded_for_ = excluded_.empty() ? priority : std::min(excluded_for_, priority);
+    excluded_.insert(id);
     fitting_ -= costs_[id] != infeasible ? 1U : 0U;
     costs_[id] = infeasible;
+}
+
+void Ranking::readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec,
+                      std::int32_t priority) {
+    if (neighbours_ || priority > excluded_for_) {
+        for (const NodeId id : std::exchange(excluded_, {})) {
+            evaluate(cluster, scorer, spec, id);
+        }
+    }
 }
 
 // What each node costs, with the Pods near it taken into account.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "cluster.h"
@@ -25,8 +26,11 @@ class Ranking {
     // Brings everything up to date with the Cluster. `spec` is the one that it was made for.
     void refresh(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec);
 
-    // Passes over a node until it changes.
-    void exclude(NodeId id);
+    // Passes over a node that has no room for a Pod of this priority beside those nominated to it, until it
+    // changes.
+    void exclude(NodeId id, std::int32_t priority);
+    // Looks again at such nodes where this one's priority, or the Pods near by, may make a difference.
+    void readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, std::int32_t priority);
 
     // The node with the lowest cost; of several the one that the Pod prefers, or the first; nothing when it
     // fits nowhere.
@@ -57,6 +61,8 @@ class Ranking {
     Table<NodeId, std::uint64_t> versions_;
     std::optional<Neighbours> neighbours_;
     Preferences preferences_;
+    std::set<NodeId> excluded_;      // and some that changed since
+    std::int32_t excluded_for_ = 0;  // the lowest priority of those whom one of them was refused
 
     // Between calls only their memory is of use.
     std::vector<Verdict> near_;

@@ -38,10 +38,12 @@ std::optional<Bind> Scheduler::place(PodId id) {
 // The best node of those that also have room for Pods that are nominated there.
 std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority) {
     std::vector<NodeId> too_full;
+    ranking.refresh(cluster_, scorer_, spec);
+    ranking.readmit(cluster_, scorer_, spec, priority);
     while (true) {
         ranking.refresh(cluster_, scorer_, spec);
         for (const NodeId id : too_full) {
-            ranking.exclude(id);
+            ranking.exclude(id, priority);
         }
         const auto node = ranking.best(cluster_, spec);
         if (!node || fits_beside_nominated(ranking, spec, priority, *node)) {
@@ -102,25 +104,25 @@ Outcome Scheduler::schedule() {
 }
 
 // In the order of arrival small instances lie where large ones then do not fit. So the instances of this
-// cycle are placed once more, the large ones first, and after them who was left over, in order. Kept only
-// when everybody is placed again and somebody more: nobody loses his turn to a larger wish. Who is where he
-// is so that another one may be where that one is, stays.
+// cycle are placed once more, the large ones first, then those whose place hung on where others are, and
+// after them who was left over, in order. Kept only when everybody is placed again and somebody more: nobody
+// loses his turn to a larger wish.
 bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     std::vector<Bind> before;
     std::vector<Bind> after;
-    const std::vector<SelectorId> selectors = relied_on(binds);
+    const auto has_instances = [](const Bind& bind) { return !bind.instances.empty(); };
+    const auto looks_at_others = [&](const Bind& bind) {
+        const PodSpec& spec = *cluster_.spec(cluster_.pod(bind.pod).spec).spec;
+        return !spec.pod_affinity.empty() || !spec.spread.empty();
+    };
     for (const Bind& bind : binds) {
-        const KinId kin = cluster_.selection().kin(cluster_.pod(bind.pod).labels);
-        const bool stays = bind.instances.empty() || std::ranges::any_of(selectors, [&](SelectorId selector) {
-                               return cluster_.selection().selects(selector, kin);
-                           });
-        (stays ? after : before).push_back(bind);
+        (has_instances(bind) || looks_at_others(bind) ? before : after).push_back(bind);
     }
     const auto wants_gpu = [&](PodId id) {
         const PodSpec& spec = *cluster_.spec(cluster_.pod(id).spec).spec;
         return spec.is_placeable() && (!spec.profiles.empty() || spec.gpu_slots() > 0);
     };
-    if (before.empty() || std::ranges::none_of(left, wants_gpu)) {
+    if (std::ranges::none_of(before, has_instances) || std::ranges::none_of(left, wants_gpu)) {
         return false;
     }
     std::vector<std::pair<std::int64_t, PodId>> order;
@@ -161,27 +163,6 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     return true;
 }
 
-// The selectors of Pods that others of this cycle had to be near, or to be spread from.
-std::vector<SelectorId> Scheduler::relied_on(const std::vector<Bind>& binds) const {
-    std::vector<SelectorId> selectors;
-    for (const Bind& bind : binds) {
-        const InternedSpec& interned = cluster_.spec(cluster_.pod(bind.pod).spec);
-        std::size_t constraint = 0;
-        for (const Term& term : interned.terms) {
-            const bool is_spread = term.role == Term::Role::spread;
-            if (term.role == Term::Role::affinity ||
-                (is_spread && interned.spec->spread[constraint].required)) {
-                selectors.push_back(term.selector);
-            }
-            constraint += is_spread ? 1 : 0;
-        }
-    }
-    std::ranges::sort(selectors);
-    const auto repeated = std::ranges::unique(selectors);
-    selectors.erase(repeated.begin(), repeated.end());
-    return selectors;
-}
-
 std::int64_t Scheduler::units(const Bind& bind) const {
     std::int64_t sum = 0;
     for (const Held& held : bind.instances) {
@@ -198,9 +179,9 @@ Scheduler::Known& Scheduler::known_of(PodId id) {
     }
     KnownSpec& known = known_[pod.spec];
     const InternedSpec& interned = cluster_.spec(pod.spec);
-    if (known.spec != interned.spec) {
+    if (known.version != interned.version) {
         rankings_ -= known.kins.size();
-        known = {interned.spec, {}};
+        known = {interned.version, {}};
     }
     const KinId kin = cluster_.selection().kin(pod.labels);
     const std::uint64_t serial = cluster_.selection().serial(kin);

@@ -63,12 +63,11 @@ class Scheduler {
         std::uint64_t last_used = 0;
     };
     struct KnownSpec {
-        std::shared_ptr<const PodSpec> spec;
+        std::uint64_t version = 0;
         std::vector<std::unique_ptr<Known>> kins;
     };
 
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
-    [[nodiscard]] std::vector<SelectorId> relied_on(const std::vector<Bind>& binds) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
