@@ -35,10 +35,10 @@ def _smaller_probe(world: World, probe: Object, differ: Differ, deadline: float)
             break
         # Some only go as long as others stay: as many of them as can go together.
         several = [_without(probe, paths[:count]) for count in range(1, len(paths) + 1)]
-        probe = max(
-            (each for each, differs in zip(several, _still(world, several, differ), strict=True) if differs),
-            key=several.index,
-        )
+        smaller = [each for each, differs in zip(several, _still(world, several, differ), strict=True) if differs]
+        if not smaller:
+            break
+        probe = smaller[-1]
     return probe
 
 
