@@ -100,15 +100,16 @@ class KubeScheduler:
         until(all_found, f"kube-scheduler decided on {len(names)} Pods", pause=0.3)
         return found
 
-    def _bind(self, copies: Sequence[Object]) -> dict[str, bool]:
-        """Whether each of these Pods is really bound. Each must be for another node: bound ones take room."""
+    def _bind(self, copies: Sequence[Object]) -> dict[str, str]:
+        """Of those of these Pods that are not really bound, why. Each must be for another node: bound ones take
+        room."""
         labelled = [
             {**copy, "metadata": {**copy["metadata"], "labels": copy["metadata"].get("labels", {}) | LET_PASS}}
             for copy in copies
         ]
         assert not self._settlement.create(map(_ours, labelled))
         conditions = self._decided({copy["metadata"]["name"] for copy in copies})
-        return {name: condition["status"] == "True" for name, condition in conditions.items()}
+        return {name: condition["message"] for name, condition in conditions.items() if condition["status"] != "True"}
 
 
 def _ours(pod: Object) -> Object:

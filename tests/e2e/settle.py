@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from nos.testbed.api import Api, in_parallel
 from tests.e2e.world import (
@@ -77,7 +78,8 @@ class Settlement:
             wanted = world.namespaces.get(name, labels)
             said = {key: wanted.get(key) for key in ("team", "tier")}
             self._write("PATCH", f"/api/v1/namespaces/{name}", {"metadata": {"labels": said}}, _MERGE)
-        in_parallel(lambda node: self._write("POST", "/api/v1/nodes", node), world.nodes, lambda _: None)
+        nodes = [_alive(node) for node in world.nodes]
+        in_parallel(lambda node: self._write("POST", "/api/v1/nodes", node), nodes, lambda _: None)
         for kind in PATHS:
             of_kind = [thing for thing in world.storage if thing["kind"] == kind]
             in_parallel(lambda thing: self._write("POST", path_of(thing), _sent(thing)), of_kind, lambda _: None)
@@ -215,6 +217,14 @@ class Settlement:
             if "ephemeral" in volume
         }
         return restless or not made <= claims.keys()
+
+
+def _alive(node: Object) -> Object:
+    """With a heartbeat of now. The controller manager remembers that of a node of this name in an earlier world, and
+    taints one that has not had another since."""
+    beat = {"lastHeartbeatTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    conditions = [condition | beat for condition in node["status"].get("conditions", [])]
+    return {**node, "status": {**node["status"], "conditions": conditions}}
 
 
 def _sent(thing: Object) -> Object:
