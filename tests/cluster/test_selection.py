@@ -81,6 +81,22 @@ def test_what_began_to_matter_is_counted_on_all_nodes():
     cluster.check()
 
 
+def test_the_kin_of_who_left_is_not_that_of_who_comes():
+    """x leaves, and y gets the number of his kin: that nobody but x was kept apart from is to be seen anew."""
+    cluster = two_zones()
+    scheduler = Scheduler(cluster)
+    cluster.upsert_pod("likes-y", pod(preferred_pod_affinity=[(1, near("y", "rack"))]), node="n0")
+    arrive(cluster, apart("x"))
+    cluster.upsert_pod("there", pod(), node="n1", labels=app("x"))
+    with cluster.transaction():
+        assert scheduler.place("p0").node == "n0"
+    cluster.remove_pod("there")
+    cluster.upsert_pod("there", pod(), node="n1", labels=app("y"))
+    cluster.upsert_pod("full", pod(cpu=63), node="n0")
+    assert scheduler.place("p0").node == "n1"
+    cluster.check()
+
+
 def test_numbers_of_kins_are_given_out_again():
     """Each app comes alone and leaves before the next: its kin has the number of the last one's."""
     cluster = two_zones()
@@ -126,6 +142,48 @@ def test_a_spec_that_was_forgotten_and_came_again_is_looked_at_anew():
             cluster.remove_pod(uid)
         churn(cluster, 200)
         cluster.check()
+
+
+def test_the_spec_of_who_left_is_not_that_of_who_comes():
+    """Specs of Pods that wait, and of Pods that are there: a hundred come, and one has the number of the last."""
+    cluster = two_zones()
+    scheduler = Scheduler(cluster)
+    arrive(cluster, pod(cpu=63), labels=app("asks"))
+    cluster.upsert_pod("keeps-off", apart("asks"), node="n1")
+    cluster.upsert_pod("q-only", pod(node_selector={"zone": "q"}), labels=app("asks"))
+    with cluster.transaction():
+        assert scheduler.place("p0").node == "n0"
+        assert scheduler.place("q-only") is None
+    cluster.remove_pod("keeps-off")
+    cluster.remove_pod("q-only")
+    churn(cluster, 200)
+    cluster.upsert_pod("full", pod(cpu=2), node="n0")
+    for number in range(100):
+        cluster.upsert_pod("there", pod(cpu=number / 1000), node="n1")
+        with cluster.transaction():
+            assert scheduler.place("p0").node == "n1"
+    cluster.remove_pod("there")
+    for number in range(100):
+        cluster.upsert_pod("p-only", pod(cpu=1 + number / 1000, node_selector={"zone": "p"}), labels=app("asks"))
+        with cluster.transaction():
+            assert scheduler.place("p-only").node == "n0"
+    cluster.check()
+
+
+def test_a_selector_that_is_forgotten_leaves_those_whom_it_selected():
+    """As one of many that look for a, or as the term whose selector a spread constraint has, too."""
+    cluster = two_zones()
+    cluster.upsert_pod("spread", pod(spread=[spread("a")]), node="n1")
+    cluster.upsert_pod("there", pod(), node="n0", labels=app("a"))
+    for number in range(200):
+        name = PodSelector([Requirement("app", "NotIn", [f"app{number}"])], namespaces=["n"])
+        spec = pod(cpu=1 + number / 1000, pod_anti_affinity=[near("a"), PodTerm("zone", name)])
+        cluster.upsert_pod("comes", spec, labels=app("a"))
+        cluster.remove_pod("comes")
+        if number % 20 == 0:
+            cluster.check()
+    cluster.check()
+    assert Scheduler(cluster).feasible(pod(), app("a")) == ["n0", "n1"]
 
 
 def test_thousands_of_selectors_leave_no_trace():
