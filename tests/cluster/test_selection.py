@@ -148,6 +148,8 @@ def test_the_spec_of_who_left_is_not_that_of_who_comes():
     """Specs of Pods that wait, and of Pods that are there: a hundred come, and one has the number of the last."""
     cluster = two_zones()
     scheduler = Scheduler(cluster)
+    # So that his kin, and the topology, stay the same.
+    cluster.upsert_pod("knows-him", pod(pod_anti_affinity=[near("asks", "rack"), near("nobody")]), node="n0")
     arrive(cluster, pod(cpu=63), labels=app("asks"))
     cluster.upsert_pod("keeps-off", apart("asks"), node="n1")
     cluster.upsert_pod("q-only", pod(node_selector={"zone": "q"}), labels=app("asks"))
@@ -156,8 +158,8 @@ def test_the_spec_of_who_left_is_not_that_of_who_comes():
         assert scheduler.place("q-only") is None
     cluster.remove_pod("keeps-off")
     cluster.remove_pod("q-only")
-    churn(cluster, 200)
     cluster.upsert_pod("full", pod(cpu=2), node="n0")
+    churn(cluster, 200)
     for number in range(100):
         cluster.upsert_pod("there", pod(cpu=number / 1000), node="n1")
         with cluster.transaction():
