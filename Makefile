@@ -40,6 +40,12 @@ test: build ## All tests: without the cluster in parallel, with the real control
 	$(BIN)/pytest -m cluster --ignore tests/e2e $(PYTEST)
 	$(BIN)/pytest -m cluster tests/e2e $(PYTEST)
 
+.PHONY: fuzz
+fuzz: build ## nos against kube-scheduler on random clusters, NOS_CASES=10000 NOS_SEED=<now>
+	$(BIN)/nos testbed build
+	NOS_CASES=$${NOS_CASES:-10000} NOS_SEED=$${NOS_SEED:-$$(date +%s)} \
+		$(BIN)/pytest -s tests/e2e/test_same_verdicts.py tests/kube/test_requests_against_kubernetes.py $(PYTEST)
+
 .PHONY: sanitize
 sanitize: build ## The core's and the simulated driver's tests again under AddressSanitizer and UndefinedBehaviorSanitizer
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" >/dev/null

@@ -139,7 +139,10 @@ def _requirements_on(keys: list[str]) -> st.SearchStrategy[Any]:
 
 _selected_labels = mostly(st.lists(_requirements_on(["app", "tier"]), max_size=2), st.none())
 _selectors = st.fixed_dictionaries(
-    {"labels": _selected_labels, "namespaces": st.lists(namespace_names, max_size=2, unique=True)},
+    {
+        "labels": _selected_labels,
+        "namespaces": mostly(st.just(["one"]), st.lists(namespace_names, max_size=2, unique=True)),
+    },
     optional={"namespace_labels": st.lists(_requirements_on(["team"]), max_size=1)},
 )
 near_terms = st.tuples(st.sampled_from(PLACES), _selectors)
@@ -172,7 +175,7 @@ def _place(draw: Any) -> dict[str, Any]:
 def _neighbour(draw: Any) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "requests": {"cpu": draw(st.sampled_from([0, 500]))},
-        "namespace": draw(namespace_names),
+        "namespace": draw(mostly(st.just("one"), namespace_names)),
         "labels": draw(pod_labels),
         "tolerations": draw(mostly(st.just([]), st.lists(tolerations, max_size=1))),
         "selector": draw(mostly(st.just({}), st.dictionaries(st.just("zone"), st.just("p"), max_size=1))),

@@ -185,6 +185,7 @@ void bind_specs(const py::module_& module) {
                     claim.volumes.push_back({std::move(name), std::move(affinity)});
                 }
                 claim.provision = std::move(provision);
+                claim.index = VolumeIndex{claim.volumes};
                 return claim;
             }),
             py::arg("volumes") =

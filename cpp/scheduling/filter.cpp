@@ -195,14 +195,16 @@ std::optional<std::vector<std::string>> find_volumes(const Cluster& cluster, con
     const std::string_view node_name = cluster.name(id);
     std::vector<std::string> chosen;
     for (const VolumeClaim& claim : pod.claims) {
-        const auto will_do = [&](const Volume& volume) {
+        const auto will_do = [&](std::uint32_t position) {
+            const Volume& volume = claim.volumes[position];
             return std::ranges::find(chosen, volume.name) == chosen.end() &&
                    !cluster.volume_chosen(volume.name) &&
                    (!volume.affinity || any_term(*volume.affinity, node, node_name));
         };
-        const auto volume = std::ranges::find_if(claim.volumes, will_do);
-        if (volume != claim.volumes.end()) {
-            chosen.push_back(volume->name);
+        const std::vector<std::uint32_t> candidates = claim.index.candidates(node.labels);
+        const auto found = std::ranges::find_if(candidates, will_do);
+        if (found != candidates.end()) {
+            chosen.push_back(claim.volumes[*found].name);
             continue;
         }
         const bool can_be_made =

@@ -75,6 +75,11 @@ class Volumes:
         body = {"storageClassName": storage_class, "nodeTopology": topology, "capacity": amount}
         self._create(path, f"on-{node}", body)
 
+    def claims(self) -> list[Object]:
+        """All of the test."""
+        found: list[Object] = self.api.get(_CLAIMS)["items"]
+        return found
+
     def get_claim(self, name: str) -> Object:
         found: Object = self.api.get(f"{_CLAIMS}/{name}")
         return found

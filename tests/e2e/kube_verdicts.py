@@ -96,7 +96,8 @@ class KubeScheduler:
                         found[pod["metadata"]["name"]] = condition
             return found.keys() == names
 
-        until(all_found, f"kube-scheduler decided on {len(names)} Pods")
+        # To list them all costs the API server more than kube-scheduler's own writes do.
+        until(all_found, f"kube-scheduler decided on {len(names)} Pods", pause=0.3)
         return found
 
     def _bind(self, copies: Sequence[Object]) -> dict[str, bool]:
@@ -122,10 +123,8 @@ def _heard(name: str, condition: Object, extender: Extender, nodes: int) -> set[
         assert heard == [set()], (name, condition)  # something that its volumes need is missing
         return set()
     assert condition["reason"] == "Unschedulable", (name, condition)
-    # It knew all nodes, and gave each of its cycles the same answer.
-    assert condition["message"].startswith(f"0/{nodes} nodes are available"), (name, condition)
-    assert all(names == heard[0] for names in heard), (name, heard)
-    return heard[0]
+    assert condition["message"].startswith(f"0/{nodes} nodes are available"), (name, condition)  # it knew all nodes
+    return heard[-1]  # on a busy machine it may have learned of something between two cycles
 
 
 def _configuration(url: str) -> str:

@@ -38,18 +38,22 @@ class Nos:
 async def _filled(nodes: list[Object], verdicts: Verdicts) -> Ledger:
     ledger = Ledger(SCHEDULER)
     for namespace in verdicts.namespaces:
-        ledger.namespaces.changed(decode_namespace(json.dumps(namespace)))
+        ledger.namespaces.changed(decode_namespace(_bytes(namespace)))
     for node in nodes:
-        ledger.nodes.changed(decode_node(json.dumps(node)))
+        ledger.nodes.changed(decode_node(_bytes(node)))
     for watched in ledger.storage.watched:
         kind = next(kind for kind, path in PATHS.items() if path.replace("/namespaces/{}", "") == watched.path)
         for thing in verdicts.storage[kind]:
-            watched.sink.changed(watched.decode(Raw(json.dumps(thing).encode())))
+            watched.sink.changed(watched.decode(Raw(_bytes(thing))))
     for pod in verdicts.pods:
-        ledger.pods.changed(decode_pod(json.dumps(pod)))
+        ledger.pods.changed(decode_pod(_bytes(pod)))
     for _ in range(3):  # what changed together is looked at in the next turn of the loop
         await asyncio.sleep(0)
     return ledger
+
+
+def _bytes(thing: Object) -> bytes:
+    return json.dumps(thing).encode()
 
 
 def _untainted(node: Object) -> Object:

@@ -35,7 +35,7 @@ def random_metadata(random: Random, *, often: str = HOME) -> Object:
     labels = {}
     if random.random() < 0.85:
         labels["app"] = random.choice(_APPS)
-    if random.random() < 0.4:
+    if random.random() < 0.6:
         labels["tier"] = random.choice(_TIERS)
     return {"labels": labels, "namespace": often if random.random() < 0.7 else random.choice((HOME, RED, BLUE, BARE))}
 
@@ -53,7 +53,7 @@ def random_terms(random: Random, *kinds: str) -> Object:
 
 def random_spread(random: Random, labels: Object) -> list[Object]:
     """One to three constraints, each with its own key. Their selector mostly selects the Pod itself."""
-    keys = random.sample(KEYS, random.choice((1, 1, 2, 3)))
+    keys = random.sample(KEYS, random.choice((1, 1, 2, 3))) if random.random() < 0.6 else ["zone"]
     return [_constraint(random, key, labels) for key in keys]
 
 
@@ -73,7 +73,7 @@ def _term(random: Random) -> Object:
             values = {"values": ["a"]} if operator.endswith("In") else {}
             term["namespaceSelector"] = {"matchExpressions": [{"key": "tier", "operator": operator, **values}]}
             term["namespaces"] = [random.choice((HOME, BARE))]
-    if "labelSelector" in term and random.random() < 0.15:
+    if "labelSelector" in term and random.random() < 0.5:
         chosen = {"app", "tier"} - set(term["labelSelector"].get("matchLabels", {}))
         if chosen:
             term[random.choice(("matchLabelKeys", "mismatchLabelKeys"))] = [sorted(chosen)[0]]
@@ -86,16 +86,19 @@ def _constraint(random: Random, key: str, labels: Object) -> Object:
         "maxSkew": random.choice((1, 1, 1, 2, 3)),
         "whenUnsatisfiable": "DoNotSchedule" if random.random() < 0.85 else "ScheduleAnyway",
     }
-    if random.random() < 0.6 and "app" in labels:
+    broad = random.random()
+    if broad < 0.4 and "app" in labels:
         constraint["labelSelector"] = {"matchLabels": {"app": labels["app"]}}
+    elif broad < 0.7:
+        constraint["labelSelector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
     elif (selector := _selector(random)) is not None:
         constraint["labelSelector"] = selector
-    if constraint["whenUnsatisfiable"] == "DoNotSchedule" and random.random() < 0.2:
-        constraint["minDomains"] = random.choice((1, 2, 3, 4))
-    for policy in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-        if random.random() < 0.35:
-            constraint[policy] = random.choice(("Honor", "Ignore"))
-    if "labelSelector" in constraint and "tier" not in str(constraint["labelSelector"]) and random.random() < 0.2:
+    if constraint["whenUnsatisfiable"] == "DoNotSchedule" and random.random() < 0.3:
+        constraint["minDomains"] = random.choice((2, 4, 7) if "zone" in key else (1, 5, 7, 20))
+    for policy, other in (("nodeAffinityPolicy", "Ignore"), ("nodeTaintsPolicy", "Honor")):  # than by default
+        if random.random() < 0.4:
+            constraint[policy] = other if random.random() < 0.8 else random.choice(("Honor", "Ignore"))
+    if "labelSelector" in constraint and "tier" not in str(constraint["labelSelector"]) and random.random() < 0.3:
         constraint["matchLabelKeys"] = ["tier"]
     return constraint
 

@@ -39,11 +39,11 @@ class InvalidError(Exception):
     """The API server takes no such object, and says why."""
 
 
-def until(condition: Callable[[], object], what: str, timeout: float = 120.0) -> None:
+def until(condition: Callable[[], object], what: str, *, timeout: float = 120.0, pause: float = 0.05) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class Settlement:

@@ -40,7 +40,7 @@ def in_zone_a_with_app_a(world: World, probes: list[Object]) -> set[str]:
 
 
 def test_nothing_is_left_that_is_not_needed() -> None:
-    affinity = {"podAntiAffinity": {"required": []}, "podAffinity": {}}
+    affinity: Object = {"podAntiAffinity": {"required": []}, "podAffinity": {}}
     probe = {
         "metadata": {"name": "p", "labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "image": "i"}], "affinity": affinity, "tolerations": [{}]},

@@ -28,6 +28,7 @@ from tests.e2e.cases_nominated import NOMINATED
 from tests.e2e.cases_pods_near_by import PODS_NEAR_BY
 from tests.e2e.cases_room import ROOM
 from tests.e2e.cases_spread import SPREAD
+from tests.e2e.cases_volume_limits import VOLUME_LIMITS
 from tests.e2e.cases_volumes import VOLUMES
 from tests.e2e.kube_verdicts import KubeScheduler, Verdicts
 from tests.e2e.nos_verdicts import Nos, by_name
@@ -35,7 +36,7 @@ from tests.e2e.world import World
 
 pytestmark = pytest.mark.cluster
 
-CASES = [*LABELS_AND_TAINTS, *ROOM, *PODS_NEAR_BY, *SPREAD, *NOMINATED, *VOLUMES]
+CASES = [*LABELS_AND_TAINTS, *ROOM, *PODS_NEAR_BY, *SPREAD, *NOMINATED, *VOLUMES, *VOLUME_LIMITS]
 _ANSWERED = [case for case in CASES if not isinstance(case.fits, NotTaken)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nos._core import Cluster, Policy, Scheduler
+from nos._core import Cluster, PodLabels, PodSelector, PodSpec, PodTerm, Policy, Requirement, Scheduler
 from tests import worlds
 from tests.cut_gpus import fits_with
 from tests.oracle import Held, Ledger, core_node, core_pod, wanted_instances
@@ -168,6 +168,27 @@ def test_large_instances_make_way_for_nobody_and_small_ones_for_them():
     pods = [({"requests": {f"nvidia.com/mig-{name}": 1}}, 0, index) for index, name in enumerate(wants)]
     cluster, _ = build([node], pods)
     assert len(Scheduler(cluster).schedule().binds) == 5
+
+
+def test_nobody_is_moved_away_from_who_relies_on_him():
+    """One GPU in zone a, and one in b of which a 3g half is in use. Two 1g come, a Pod without GPU that follows them to
+    their zone, two 3g and two more 1g. Planned anew, with the 3g first, both of the first 1g would be in the other zone
+    (found by trying: without the rule the follower is alone)."""
+    held = {"mig": True, "instances": [("3g.20gb", 0, True, "gone")]}
+    gpu = {"model": "a100-40gb", "healthy": True, "mig": True, "ready": False, "pod": "", "instances": []}
+    cluster = Cluster()
+    for zone, content in (("a", {}), ("b", held)):
+        node = {"allocatable": {"pods": 9, "nvidia.com/gpu": 1}, "gpus": [gpu | content], "labels": {"zone": zone}}
+        cluster.upsert_node(zone, core_node(node))
+    term = PodTerm("zone", PodSelector([Requirement("app", "In", ["friend"])], namespaces=["n"]))
+    friend = PodLabels("n", {"app": "friend"})
+    for number in range(2):
+        cluster.upsert_pod(f"friend-{number}", PodSpec({"nvidia.com/mig-1g.5gb": 1}), labels=friend, arrival=number)
+    cluster.upsert_pod("follower", PodSpec({}, pod_affinity=[term]), labels=PodLabels("n"), arrival=2)
+    for number, profile in enumerate(["3g.20gb", "3g.20gb", "1g.5gb", "1g.5gb"]):
+        cluster.upsert_pod(f"other-{number}", PodSpec({f"nvidia.com/mig-{profile}": 1}), arrival=3 + number)
+    Scheduler(cluster).schedule()
+    assert cluster.pod("follower").node in {cluster.pod(f"friend-{number}").node for number in range(2)}
 
 
 def test_an_open_transaction_refuses_upserts():

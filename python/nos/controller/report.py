@@ -61,7 +61,7 @@ class Reporter:
         self._busy = busy
         self._rate, self._busy_rate = rate, busy_rate
         self._reasons: dict[str, tuple[str, str]] = {}  # uid: code, message; what is to be on the Pod
-        self._cuts: dict[str, tuple[str, str]] = {}  # likewise, of those whose GPU is being cut
+        self._cuts: dict[str, tuple[str, str]] = {}  # likewise, while GPUs are cut or volumes bound for them
         self._now: dict[str, None] = {}  # uids to write, in order
         self._later: list[tuple[float, str]] = []  # a heap of uids to write at their time
         self._scheduled: set[str] = set()  # uids in `_later`

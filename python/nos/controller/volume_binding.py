@@ -59,6 +59,7 @@ class _Held:
     waiting: Waiting
     reserved: Reserved
     uids: dict[str, str]  # of its claims
+    keys: set[Key] = field(default_factory=set)  # what it has to be looked at for
     since: float | None = None  # when it was submitted
     written: set[str] = field(default_factory=set)  # claims for which the API server has what we want
     attempts: int = 0  # writes that failed in a row
@@ -90,6 +91,7 @@ class VolumeBinder:
         self._on_binding = on_binding
         self._on_failed = on_failed
         self._held: dict[str, _Held] = {}  # by uid
+        self._held_for: dict[Key, set[str]] = {}  # their uids
         self._refusals: dict[tuple[str, str], int] = {}  # of a claim by node, in a row
         self._dirty: dict[str, None] = {}  # uids of those for which something may have to be written
         self._work = asyncio.Event()
@@ -109,7 +111,9 @@ class VolumeBinder:
             self._ledger.defer(waiting, _AGAIN_S)
             return False
         claims = ((key, self._storage.index.claim(key)) for key in reserved.volumes)
-        self._held[waiting.uid] = _Held(waiting, reserved, {k: c.metadata.uid for k, c in claims if c})
+        held = self._held[waiting.uid] = _Held(waiting, reserved, {k: c.metadata.uid for k, c in claims if c})
+        for key, name in reserved.volumes.items():
+            self._look_for(held, Key("claim", key), Key("volume", name))
         return True
 
     def submit(self, waiting: Waiting, place: Place) -> None:
@@ -145,22 +149,29 @@ class VolumeBinder:
     # What becomes of those that wait.
 
     def _changed(self, news: set[Key]) -> None:
-        claims = {key.name for key in news if key.kind == "claim"}
-        volumes = {key.name for key in news if key.kind == "volume"}
-        for held in list(self._held.values()):
-            of_claims = [c for key in held.reserved.volumes if (c := self._storage.index.claim(key))]
-            used = {*held.reserved.volumes.values(), *(claim.spec.volume_name for claim in of_claims)}
-            if not claims.isdisjoint(held.reserved.volumes) or not volumes.isdisjoint(used):
-                self._touch(held)
+        for key in news:
+            for uid in sorted(self._held_for.get(key, ())):
+                self._touch(self._held[uid])
 
     def _touch(self, held: _Held) -> None:
         self._dirty[held.waiting.uid] = None
         self._work.set()
 
+    def _look_for(self, held: _Held, *keys: Key) -> None:
+        held.keys.update(keys)
+        for key in keys:
+            self._held_for.setdefault(key, set()).add(held.waiting.uid)
+
     def _left(self, uid: str) -> None:
-        """The Pod is gone, bound, or back in the queue."""
-        if held := self._held.pop(uid, None):
-            release(self._storage, held.reserved)
+        """The Pod is gone, back in the queue, or to be bound."""
+        if (held := self._held.pop(uid, None)) is None:
+            return
+        for key in held.keys:
+            uids = self._held_for[key]
+            uids.discard(uid)
+            if not uids:
+                del self._held_for[key]
+        release(self._storage, held.reserved)
 
     def _look(self, held: _Held) -> bool:
         """See how far it has come; whether something has to be written for it."""
@@ -180,6 +191,7 @@ class VolumeBinder:
                 return False
             if claim.bound:
                 done += self._storage.index.volume(claim.spec.volume_name) is not None
+                self._look_for(held, Key("volume", claim.spec.volume_name))
             elif key not in held.written:
                 todo = True
         if done == len(held.reserved.volumes):
@@ -241,8 +253,7 @@ class VolumeBinder:
         return claim is not None and claim.bound
 
     def _serve(self, held: _Held) -> None:
-        self._held.pop(held.waiting.uid, None)
-        release(self._storage, held.reserved)
+        self._left(held.waiting.uid)
         self.served += 1
         for key in held.reserved.volumes:
             self._refusals.pop((key, held.reserved.node), None)
