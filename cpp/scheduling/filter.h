@@ -66,8 +66,8 @@ class Verdict {
     std::uint32_t causes_ = 0;
 };
 
-// What depends on specs alone: unschedulable, taints, node selector and affinity, features, volumes.
-// And of volumes those that are chosen for others.
+// What depends on specs alone: unschedulable, taints, node selector and affinity, features; and where volumes
+// can be used that are not chosen for others.
 Verdict match_spec(const Cluster& cluster, const PodSpec& pod, NodeId id);
 
 // What depends on the Pods there: ports, room, attached volumes.

@@ -96,16 +96,12 @@ class Fix {
         }
         std::map<std::string, std::int64_t> single;  // the one thing that bars a node with room
         each_node([&](NodeId id, Verdict verdict) {
-            const Node& node = cluster_.node(id);
-            if (!match_room(cluster_, interned_, node).fits()) {
-                return;
-            }
             if (verdict.has(Verdict::unschedulable)) {
                 if (verdict.without(Verdict::unschedulable).without(Verdict::taint).fits()) {
                     ++single["Uncordoning opens"];
                 }
             } else if (verdict.has(Verdict::taint) && verdict.without(Verdict::taint).fits()) {
-                const Taint* taint = untolerated_taint(*interned_.spec, *node.spec);
+                const Taint* taint = untolerated_taint(*interned_.spec, *cluster_.node(id).spec);
                 ++single["Tolerating taint {" + taint->key + ": " + taint->value + "} opens"];
             } else {
                 for (const auto& [cause, fix] : single_fixes) {

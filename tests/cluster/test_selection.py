@@ -1,5 +1,7 @@
 """Who selects whom is matched once and followed: after any news the ledger and its Schedulers see the same Pods."""
 
+import pytest
+
 from nos._core import PodLabels, PodSelector, PodTerm, Requirement, Scheduler, SpreadConstraint
 from tests.build import app, arrive, cluster_of, near, node, pod, spread, those
 
@@ -81,6 +83,22 @@ def test_what_began_to_matter_is_counted_on_all_nodes():
     cluster.check()
 
 
+def test_the_kin_of_who_left_is_not_that_of_who_comes():
+    """x leaves, and y gets the number of his kin: that nobody but x was kept apart from is to be seen anew."""
+    cluster = two_zones()
+    scheduler = Scheduler(cluster)
+    cluster.upsert_pod("likes-y", pod(preferred_pod_affinity=[(1, near("y", "rack"))]), node="n0")
+    arrive(cluster, apart("x"))
+    cluster.upsert_pod("there", pod(), node="n1", labels=app("x"))
+    with cluster.transaction():
+        assert scheduler.place("p0").node == "n0"
+    cluster.remove_pod("there")
+    cluster.upsert_pod("there", pod(), node="n1", labels=app("y"))
+    cluster.upsert_pod("full", pod(cpu=63), node="n0")
+    assert scheduler.place("p0").node == "n1"
+    cluster.check()
+
+
 def test_numbers_of_kins_are_given_out_again():
     """Each app comes alone and leaves before the next: its kin has the number of the last one's."""
     cluster = two_zones()
@@ -109,23 +127,69 @@ def churn(cluster, count, prefix="other"):
         cluster.remove_pod("churn")
 
 
-def test_a_spec_that_was_forgotten_and_came_again_is_looked_at_anew():
-    """The same object, with the same number of its own; its topology and its selector have others now."""
+@pytest.mark.parametrize("others", range(60, 68))  # about as many unused specs are kept
+def test_a_spec_that_was_forgotten_and_came_again_is_looked_at_anew(others):
+    """It has its number again, perhaps, but its topology has another: that is rack's now."""
     cluster = two_zones()
     scheduler = Scheduler(cluster)
     spec = apart("a")
-    first, second = pod(cpu=2, pod_affinity=[near("a", "rack")]), pod(cpu=2, pod_affinity=[near("a", "row")])
-    for round_, before in enumerate([(), (first,), (second, first), ()]):
-        for number, other in enumerate(before):
-            cluster.upsert_pod(f"before{number}", other)
-        cluster.upsert_pod("there", pod(), node="n0", labels=app("a"))
+    cluster.upsert_pod("there", pod(), node="n0", labels=app("a"))
+    cluster.upsert_pod("stays", pod(), node="n1")  # and with it the kin of who asks
+    for before in (pod(cpu=2), pod(cpu=2, pod_affinity=[near("a", "rack")])):
+        cluster.upsert_pod("before", before)
         cluster.upsert_pod("asks", spec)
-        bind = scheduler.place("asks")
-        assert bind.node == "n1", round_
-        for uid in ("there", "asks", "before0", "before1"):
-            cluster.remove_pod(uid)
-        churn(cluster, 200)
+        with cluster.transaction():
+            assert scheduler.place("asks").node == "n1"
+        cluster.remove_pod("before")
+        cluster.remove_pod("asks")
+        for number in range(others):
+            cluster.upsert_pod("other", pod(cpu=3 + number / 1000))
+            cluster.remove_pod("other")
         cluster.check()
+
+
+def test_the_spec_of_who_left_is_not_that_of_who_comes():
+    """Specs of Pods that wait, and of Pods that are there: a hundred come, and one has the number of the last."""
+    cluster = two_zones()
+    scheduler = Scheduler(cluster)
+    # So that his kin, and the topology, stay the same.
+    cluster.upsert_pod("knows-him", pod(pod_anti_affinity=[near("asks", "rack"), near("nobody")]), node="n0")
+    arrive(cluster, pod(cpu=63), labels=app("asks"))
+    cluster.upsert_pod("keeps-off", apart("asks"), node="n1")
+    cluster.upsert_pod("q-only", pod(node_selector={"zone": "q"}), labels=app("asks"))
+    with cluster.transaction():
+        assert scheduler.place("p0").node == "n0"
+        assert scheduler.place("q-only") is None
+    cluster.remove_pod("keeps-off")
+    cluster.remove_pod("q-only")
+    cluster.upsert_pod("full", pod(cpu=2), node="n0")
+    churn(cluster, 200)
+    for number in range(100):
+        cluster.upsert_pod("there", pod(cpu=number / 1000), node="n1")
+        with cluster.transaction():
+            assert scheduler.place("p0").node == "n1"
+    cluster.remove_pod("there")
+    for number in range(100):
+        cluster.upsert_pod("p-only", pod(cpu=1 + number / 1000, node_selector={"zone": "p"}), labels=app("asks"))
+        with cluster.transaction():
+            assert scheduler.place("p-only").node == "n0"
+    cluster.check()
+
+
+def test_a_selector_that_is_forgotten_leaves_those_whom_it_selected():
+    """As one of many that look for a, or as the term whose selector a spread constraint has, too."""
+    cluster = two_zones()
+    cluster.upsert_pod("spread", pod(spread=[spread("a")]), node="n1")
+    cluster.upsert_pod("there", pod(), node="n0", labels=app("a"))
+    for number in range(200):
+        name = PodSelector([Requirement("app", "NotIn", [f"app{number}"])], namespaces=["n"])
+        spec = pod(cpu=1 + number / 1000, pod_anti_affinity=[near("a"), PodTerm("zone", name)])
+        cluster.upsert_pod("comes", spec, labels=app("a"))
+        cluster.remove_pod("comes")
+        if number % 20 == 0:
+            cluster.check()
+    cluster.check()
+    assert Scheduler(cluster).feasible(pod(), app("a")) == ["n0", "n1"]
 
 
 def test_thousands_of_selectors_leave_no_trace():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nos._core import Policy, Scheduler
+from nos._core import PodLabels, PodSelector, PodTerm, Policy, Requirement, Scheduler
 from tests.build import app, arrive, cluster_of, near, node, pod, spread
 
 
@@ -82,6 +82,31 @@ def test_a_nomination_ends_when_the_pod_is_bound_elsewhere_or_gone():
     cluster.upsert_pod("coming", pod(cpu=2), node="n0", nominated=True)
     cluster.upsert_pod("coming", pod(cpu=2), node="n1", nominated=True)  # it changed its mind
     assert scheduler.feasible(pod()) == ["n0"]
+
+
+def test_a_reason_follows_those_who_are_coming():
+    """The Pod lacks a feature; and room, or a place away from others, while somebody is coming."""
+    cluster = cluster_of(node(cpu=2, labels={"zone": "p"}))
+    scheduler = Scheduler(cluster)
+    arrive(cluster, pod(features=["F"]), labels=app("b"))
+
+    def why():
+        ((_, reason),) = scheduler.schedule().waiting
+        return reason.code
+
+    assert why() == "NodeFeature"
+    cluster.upsert_pod("coming", pod(cpu=2), node="n0", nominated=True)
+    assert why() == "InsufficientCpu"
+    cluster.upsert_pod("coming", pod(cpu=1), node="n0", nominated=True)
+    assert why() == "NodeFeature"
+    team = PodSelector([], namespace_labels=[Requirement("team", "In", ["x"])])
+    arrive(cluster, pod(features=["F"], pod_anti_affinity=[PodTerm("zone", team)]), labels=app("b"))
+    cluster.upsert_pod("coming", pod(), node="n0", labels=PodLabels("m"), nominated=True)
+    assert why() == "NodeFeature"
+    cluster.upsert_namespace("m", {"team": "x"})
+    assert why() == "PodAntiAffinity"
+    cluster.remove_namespace("m")
+    assert why() == "NodeFeature"
 
 
 def test_an_echo_from_before_the_bind_nominates_nobody():

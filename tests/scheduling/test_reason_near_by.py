@@ -141,6 +141,8 @@ def test_before_room_the_first_cause_counts_and_nothing_after():
 def test_of_room_all_counts_and_nothing_after():
     reason = told(cluster_of(node(cpu=1, gpus=0)), pod(cpu=2, gpus=1, pod_affinity=[near("a")], features=["F"]))
     assert reason.counts == {"Insufficient cpu": 1, "Insufficient nvidia.com/gpu": 1}
+    of_slices = PodSpec({"nvidia.com/mig-1g.5gb": 1}, pod_affinity=[near("a")])
+    assert told(cluster_of(node()), of_slices).counts == {"Insufficient nvidia.com/mig-1g.5gb": 1}
 
 
 @pytest.mark.parametrize(

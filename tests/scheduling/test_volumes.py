@@ -205,6 +205,7 @@ def test_what_a_node_has_seen_stays_when_its_last_pod_leaves():
     assert scheduler.feasible(pod(volumes=[B])) == []  # 1 + 1 > 1
     cluster.upsert_node("n0", limited(1))
     assert scheduler.feasible(pod(volumes=[B])) == ["n0"]
+    cluster.check()
 
 
 def test_numbers_of_volumes_and_drivers_are_given_out_again():
