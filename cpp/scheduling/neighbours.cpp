@@ -27,7 +27,6 @@ bool Neighbours::matter(const Cluster& cluster, const InternedSpec& spec, KinId 
 
 Neighbours::Neighbours(const Cluster& cluster, const InternedSpec& spec, KinId kin)
     : spec_{spec.spec}, terms_{spec.terms}, kin_{kin} {
-    is_first_ = true;
     std::size_t constraint = 0;
     for (const Term& term : terms_) {
         switch (term.role) {

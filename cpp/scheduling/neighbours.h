@@ -73,14 +73,14 @@ class Neighbours {
     const Effects& effects_of(const Cluster& cluster, SpecId id);
     [[nodiscard]] bool counts(const Cluster& cluster, const Tally& tally, NodeId id) const;
     void apply(const Effects& effects, const Pod& pod);
-    void put(Tally& tally, NodeId id, DomainId domain, bool counted, std::int32_t amount);
+    static void put(Tally& tally, NodeId id, DomainId domain, bool counted, std::int32_t amount);
     void judge_affinity(const Cluster& cluster, std::vector<Verdict>& verdicts) const;
     void judge_spread(const Cluster& cluster, const Tally& tally, std::vector<Verdict>& verdicts) const;
 
     std::shared_ptr<const PodSpec> spec_;
     std::vector<Term> terms_;
     KinId kin_;
-    bool is_first_ = false;             // it matches its own affinity terms, all of them
+    bool is_first_ = true;              // it matches its own affinity terms, all of them
     std::vector<bool> selects_itself_;  // by spread constraint
     std::vector<Tally> tallies_;
     Table<KinId, OfKin> of_kin_;

@@ -76,7 +76,8 @@ void Preferences::look_at(const Cluster& cluster, NodeId id) {
     std::vector<Hit> hits;
     if (node.present()) {
         for (const Taint& taint : node.spec->taints) {
-            taints += taint.effect == Effect::prefer_no_schedule && !tolerated(taint, spec_->tolerations);
+            taints +=
+                taint.effect == Effect::prefer_no_schedule && !tolerated(taint, spec_->tolerations) ? 1 : 0;
         }
         for (const PreferredTerm& preferred : spec_->preferred_affinity) {
             affinity += preferred.term.matches(node.spec->labels, cluster.name(id)) ? preferred.weight : 0;
@@ -257,9 +258,12 @@ Preferences::Raw Preferences::of_spread(const Cluster& cluster, const Neighbours
             if (raw[i] < 0 || !domain.valid()) {
                 continue;
             }
-            const std::int64_t pods =
-                tally->by_node ? tally->of_node[feasible[i]]
-                               : (domain.value() < tally->counts.size() ? tally->counts[domain] : 0);
+            std::int64_t pods = 0;
+            if (tally->by_node) {
+                pods = tally->of_node[feasible[i]];
+            } else if (domain.value() < tally->counts.size()) {
+                pods = tally->counts[domain];
+            }
             raw[i] += pods * weight + tolerance;
         }
     }
