@@ -66,7 +66,7 @@ void Neighbours::add_spread(const Cluster& cluster, std::size_t index, TopologyI
     Tally& tally = tallies_.emplace_back();
     tally.role = Role::spread;
     tally.topology = topology;
-    tally.limit = static_cast<std::int32_t>(index);
+    tally.constraint = static_cast<std::int32_t>(index);
     const Requirements& labels = spec_->spread[index].selector.labels;
     tally.only_visitors = labels && labels->empty();
     tally.by_node = !spec_->spread[index].required && cluster.topology(topology).key() == hostname;
@@ -268,7 +268,7 @@ void Neighbours::judge_spread(const Cluster& cluster, const Tally& tally,
     if (domains < its.min_domains) {
         least = 0;
     }
-    const std::int64_t itself = selects_itself_[static_cast<std::size_t>(tally.limit)] ? 1 : 0;
+    const std::int64_t itself = selects_itself_[static_cast<std::size_t>(tally.constraint)] ? 1 : 0;
     const Topology& topology = cluster.topology(tally.topology);
     for (std::size_t number = 0; number < verdicts.size(); ++number) {
         const DomainId domain = topology.domain(NodeId{number});

@@ -23,10 +23,10 @@ class Neighbours {
 
         Role role = Role::affinity;
         TopologyId topology;
-        std::int32_t limit = 0;      // of a spread: its index among the spec's constraints
-        bool by_node = false;        // of a preferred spread over host names: each node counts for itself
-        bool only_visitors = false;  // of a spread with an empty selector: so kube-scheduler counts it
-        std::int64_t total = 0;      // over all domains
+        std::int32_t constraint = 0;  // of a spread: its index in the spec
+        bool by_node = false;         // of a preferred spread over host names: each node counts for itself
+        bool only_visitors = false;   // of a spread with an empty selector: so kube-scheduler counts it
+        std::int64_t total = 0;       // over all domains
         Table<DomainId, std::int64_t> counts;
         Table<DomainId, std::int32_t> nodes;  // of a spread: those that count
         Table<NodeId, std::int32_t> of_node;  // what it has added
@@ -47,7 +47,7 @@ class Neighbours {
     // What nodes are preferred by.
     [[nodiscard]] const std::vector<Tally>& tallies() const { return tallies_; }
     [[nodiscard]] const SpreadConstraint& constraint(const Tally& tally) const {
-        return spec_->spread[static_cast<std::size_t>(tally.limit)];
+        return spec_->spread[static_cast<std::size_t>(tally.constraint)];
     }
 
   private:

@@ -113,7 +113,7 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     const auto has_instances = [](const Bind& bind) { return !bind.instances.empty(); };
     const auto looks_at_others = [&](const Bind& bind) {
         const PodSpec& spec = *cluster_.spec(cluster_.pod(bind.pod).spec).spec;
-        return !spec.pod_affinity.empty() || !spec.spread.empty();
+        return !spec.pod_affinity.empty() || std::ranges::any_of(spec.spread, &SpreadConstraint::required);
     };
     for (const Bind& bind : binds) {
         (has_instances(bind) || looks_at_others(bind) ? before : after).push_back(bind);
