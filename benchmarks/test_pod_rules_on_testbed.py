@@ -2,9 +2,9 @@
 
 A fifth of the suite's Pods, as of its nodes. Those that are there before the clock starts are made with their node.
 Measured from the first Pod to the last that a watch of ours shows with a node. Both meet the same objects, fresh ones
-each time, and take turns; kube-scheduler has its default profile, without its client-side limit. In "churn" a node and
-a Pod that fits nowhere come and go ten times a second. The answers are checked: every Pod has a node, and what the Pods
-say of each other holds.
+each time, and take turns; kube-scheduler has its default profile, without its client-side limit. In "churn" a
+cordoned node and a Pod that fits nowhere come and go ten times a second. The answers are checked: every Pod has a node,
+and what the Pods say of each other holds.
 
     pytest benchmarks/test_pod_rules_on_testbed.py
 """
@@ -156,7 +156,7 @@ async def _remove_volumes(client: Client, placed: Sequence[tuple[Object, Object]
 
 async def _churn(client: Client) -> None:
     """A node and a Pod that fits nowhere, coming and going."""
-    node = next(WORKLOADS[-1].nodes(1)) | {"metadata": {"name": "churned"}}
+    node = next(WORKLOADS[-1].nodes(1)) | {"metadata": {"name": "churned"}, "spec": {"unschedulable": True}}
     pod = WORKLOADS[-1].pod("large", "default")
     pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "9"}}
     while True:
