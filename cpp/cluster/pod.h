@@ -29,11 +29,13 @@ struct Pod {
     SpecId spec;
     LabelsId labels;
     bool terminating = false;
-    NodeId node;              // where it is assumed or bound
-    NodeId nominated;         // where it is nominated
-    std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
-    Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
-    Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise
+    GangId gang;                   // invalid: it is on its own
+    std::uint32_t gang_index = 0;  // of this Pod among the members
+    NodeId node;                   // where it is assumed or bound
+    NodeId nominated;              // where it is nominated
+    std::uint32_t index = 0;       // of this Pod in node.pods, or in the Cluster's waiting list
+    Slots gpus;           // the slots it holds whole or in part; on an absent node those it wants back
+    Instances instances;  // the MIG instances it holds, on nodes that nos cuts; likewise
     std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
 

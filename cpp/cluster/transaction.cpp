@@ -31,10 +31,21 @@ void Transaction::rollback() {
     if (!std::exchange(open_, false)) {
         return;
     }
+    cluster_.undo_to(0);
     cluster_.in_transaction_ = false;
-    while (!cluster_.journal_.empty()) {
-        cluster_.undo(cluster_.journal_.back());
-        cluster_.journal_.pop_back();
+}
+
+Attempt::Attempt(Cluster& cluster) : cluster_{cluster}, mark_{cluster.journal_.size()} {
+    if (!cluster.in_transaction_) {
+        throw std::logic_error("an attempt needs an open transaction");
+    }
+}
+
+Attempt::~Attempt() { undo(); }
+
+void Attempt::undo() {
+    if (std::exchange(open_, false)) {
+        cluster_.undo_to(mark_);
     }
 }
 

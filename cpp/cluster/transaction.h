@@ -24,4 +24,23 @@ class Transaction {
     bool open_ = true;
 };
 
+// A part of an open Transaction that can be undone alone: everything since, latest first, unless it is kept.
+class Attempt {
+  public:
+    explicit Attempt(Cluster& cluster);
+    ~Attempt();
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+    Attempt(Attempt&&) = delete;
+    Attempt& operator=(Attempt&&) = delete;
+
+    void keep() { open_ = false; }
+    void undo();
+
+  private:
+    Cluster& cluster_;
+    std::size_t mark_;
+    bool open_ = true;
+};
+
 }  // namespace nos
