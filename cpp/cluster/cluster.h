@@ -158,6 +158,7 @@ class Cluster {
     [[nodiscard]] std::optional<std::span<const NodeId>> changes_since(std::uint64_t cursor) const;
     [[nodiscard]] std::uint64_t change_count() const { return dropped_changes_ + changes_.size(); }
 
+    [[nodiscard]] bool in_transaction() const { return in_transaction_; }
     // Throws std::logic_error while a Transaction is open.
     void refuse_in_transaction() const;
     // Recomputes every sum from scratch; throws std::logic_error that names the first that differs.

@@ -95,11 +95,8 @@ void Cluster::leave_gang(PodId id) {
     release_if_unused(std::exchange(pod.gang, GangId{}));
 }
 
-// Of a Pod that is on a node. One that is nominated there, and only visits, is not placed.
 void Cluster::count_in_gang(const Pod& pod, std::int64_t sign) {
-    const bool is_placed =
-        pod.node.valid() && (pod.phase == Phase::assumed || pod.phase == Phase::bound) && !pod.terminating;
-    if (pod.gang.valid() && is_placed) {
+    if (pod.gang.valid() && is_placed(pod)) {
         gangs_[pod.gang].placed += sign;
     }
 }

@@ -39,4 +39,9 @@ struct Pod {
     std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
 
+// Whether it is on a node to stay. One that is nominated there, and only visits, is not.
+inline bool is_placed(const Pod& pod) {
+    return pod.node.valid() && (pod.phase == Phase::assumed || pod.phase == Phase::bound) && !pod.terminating;
+}
+
 }  // namespace nos

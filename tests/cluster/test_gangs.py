@@ -53,7 +53,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing():
         "g": {"min_members": -1},
         "h": {"min_members": 1, "required": True},
     }.items():
-        with pytest.raises(ValueError, match="gang|min_members"):
+        with pytest.raises(ValueError, match=r"gang|min_members"):
             cluster.upsert_gang(name, **spec)
     assert (cluster.gang("g").min_members, cluster.gang("g").topology_key) == (2, "rack")
     with pytest.raises(KeyError):
