@@ -12,6 +12,9 @@ void sort(const Cluster& cluster, std::span<PodId> pods) {
     std::ranges::sort(pods, [&](PodId a, PodId b) {
         const Pod& left = cluster.pod(a);
         const Pod& right = cluster.pod(b);
+        if (left.wish.valid() != right.wish.valid()) {
+            return left.wish.valid();
+        }
         if (left.priority != right.priority) {
             return left.priority > right.priority;
         }

@@ -50,7 +50,7 @@ std::optional<Bind> Scheduler::place_in(PodId id, const Domain* domain) {
     if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id).priority, domain);
+    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id), domain);
     if (!node) {
         return std::nullopt;
     }
@@ -68,11 +68,18 @@ Bind Scheduler::bind_of(PodId id) const {
     return {id, pod.node, pod.gpus, pod.instances, pod.volumes};
 }
 
-// The best node of those that also have room for Pods that are nominated there.
-std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority,
+// The node where room was made for it, or the best of those that also have room for Pods that are nominated
+// there.
+std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
                                         const Domain* domain) {
+    const std::int32_t priority = pod.priority;
     std::vector<NodeId> too_full;
     ranking.refresh(cluster_, scorer_, spec);
+    if (pod.wish.valid() && (domain == nullptr || domain->has(cluster_, pod.wish)) &&
+        ranking.verdicts(cluster_, spec)[pod.wish].fits() &&
+        fits_beside_nominated(ranking, spec, priority, pod.wish)) {
+        return pod.wish;
+    }
     ranking.readmit(cluster_, scorer_, spec, priority);
     while (true) {
         ranking.refresh(cluster_, scorer_, spec);
@@ -120,6 +127,7 @@ Table<NodeId, Verdict> Scheduler::verdicts(Ranking& ranking, const InternedSpec&
 Outcome Scheduler::schedule() {
     Outcome outcome;
     Transaction transaction{cluster_};
+    recall();
     std::vector<PodId> left;
     of_gangs_.clear();
     take_turns(order(cluster_), outcome.binds, left);
@@ -129,33 +137,68 @@ Outcome Scheduler::schedule() {
         const auto of_gang = of_gangs_.find(id);
         outcome.waiting.push_back({id, of_gang == of_gangs_.end() ? reason_for(id) : of_gang->second});
     }
+    for (const PodId id : cluster_.held()) {
+        outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id))});
+    }
+    for (const auto& [victim, eviction] : evictions_) {
+        if (cluster_.pod(victim).leaving) {
+            outcome.evictions.push_back(eviction);
+        }
+    }
     transaction.commit();
     return outcome;
 }
 
 // Everybody in turn; all of a gang in that of its first.
 void Scheduler::take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left) {
-    const auto one = [&](PodId id, const Domain* domain) { return place_in(id, domain).has_value(); };
     std::set<GangId> gangs;
     for (const PodId id : pods) {
         const GangId gang = cluster_.pod(id).gang;
-        if (!gang.valid()) {
-            if (auto bind = place_in(id, nullptr)) {
-                binds.push_back(std::move(*bind));
-            } else {
-                left.push_back(id);
+        if (gang.valid()) {
+            if (gangs.insert(gang).second) {
+                take_turn(gang, binds, left);
             }
-        } else if (gangs.insert(gang).second) {
-            const GangTurn turn = place_gang(gang, one, Room::free);
-            for (const PodId placed : turn.placed) {
-                binds.push_back(bind_of(placed));
-                of_gangs_.erase(placed);
-            }
-            for (const auto& [waiting, reason] : turn.left) {
-                left.push_back(waiting);
-                of_gangs_[waiting] = reason;
-            }
+        } else if (auto bind = place_in(id, nullptr)) {
+            binds.push_back(std::move(*bind));
+        } else if (!make_room(id, nullptr)) {
+            cluster_.drop_wish(id);
+            left.push_back(id);
         }
+    }
+}
+
+// A gang that needs room made for one of its Pods waits for it as a whole, each Pod held where it will be.
+void Scheduler::take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left) {
+    const auto place = [&](PodId id, const Domain* domain) { return place_in(id, domain).has_value(); };
+    const auto place_or_make_room = [&](PodId id, const Domain* domain) {
+        return place(id, domain) || make_room(id, domain);
+    };
+    GangTurn turn = place_gang(gang, place, Room::free);
+    if (turn.placed.empty() &&
+        std::ranges::any_of(turn.left, [&](const auto& one) { return may_make_room(one.pod); })) {
+        GangTurn other = place_gang(gang, place_or_make_room, Room::all);
+        if (!other.placed.empty()) {
+            turn = std::move(other);
+        }
+    }
+    const bool starts = cluster_.gang(gang).is_satisfied();
+    for (const PodId id : turn.placed) {
+        of_gangs_.erase(id);
+        if (cluster_.pod(id).held) {
+            continue;
+        }
+        if (starts) {
+            binds.push_back(bind_of(id));
+        } else {
+            const NodeId node = cluster_.pod(id).node;
+            cluster_.forget(id);
+            cluster_.hold(id, node);
+        }
+    }
+    for (const auto& [waiting, reason] : turn.left) {
+        cluster_.drop_wish(waiting);
+        left.push_back(waiting);
+        of_gangs_[waiting] = reason;
     }
 }
 

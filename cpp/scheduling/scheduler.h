@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "ranking.h"
 #include "reason.h"
 #include "score.h"
+#include "victims.h"
 
 namespace nos {
 
@@ -33,9 +35,18 @@ struct Waiting {
     std::shared_ptr<Reason> reason;  // equal Pods share one
 };
 
+// Decision: this Pod is to be evicted so that another one gets its room.
+struct Eviction {
+    PodId pod;
+    NodeId node;
+    Cause cause = Cause::priority;
+    PodId for_pod;
+};
+
 struct Outcome {
     std::vector<Bind> binds;  // every one is assumed in the Cluster
     std::vector<Waiting> waiting;
+    std::vector<Eviction> evictions;  // all that are wanted now, those of earlier cycles too
 };
 
 // Decides on one Cluster, which must outlive it. Between cycles it keeps only what saves work in the next
@@ -50,8 +61,9 @@ class Scheduler {
     // Places the waiting members of a gang by means of `place_one`: as many as it lacks, or more, or nobody.
     // Needs an open Transaction.
     GangTurn place_gang(GangId gang, const PlaceOne& place_one, Room room);
-    // Places every waiting Pod that fits, in order; and then, if some are left over, the MIG instances anew,
-    // as long as that lets more in. All or nothing: an exception leaves the Cluster as it was.
+    // Places every waiting Pod that fits, in order, and holds those for whom room can be made by evictions;
+    // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
+    // an exception leaves the Cluster as it was.
     Outcome schedule();
     // The nodes where such a Pod would fit now.
     [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
@@ -75,13 +87,27 @@ class Scheduler {
         std::vector<std::unique_ptr<Known>> kins;
     };
 
+    // Pods for whom one search serves.
+    struct Preempting {
+        SpecId spec;
+        KinId kin;
+        std::int32_t priority = 0;
+
+        auto operator<=>(const Preempting&) const = default;
+    };
+
+    void recall();
+    bool make_room(PodId id, const Domain* domain);
+    [[nodiscard]] bool may_make_room(PodId id) const;
     void take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left);
+    void take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left);
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
     std::optional<Bind> place_in(PodId id, const Domain* domain);
     [[nodiscard]] Bind bind_of(PodId id) const;
     [[nodiscard]] std::optional<Domain> domain_to_keep(const Bind& bind) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
-    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority,
+    [[nodiscard]] Reason making_room(PodId id) const;
+    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
                                  const Domain* domain);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
     Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
@@ -96,6 +122,11 @@ class Scheduler {
     std::map<PodId, std::shared_ptr<Reason>> of_gangs_;  // reasons of their waiting Pods in this cycle
     std::size_t rankings_ = 0;
     std::uint64_t uses_ = 0;
+
+    // Of the cycle.
+    std::map<PodId, Eviction> evictions_;  // by victim, some of whom are not leaving after all
+    std::set<PodId> chosen_;               // by the cycle before, to be evicted
+    std::set<Preempting> hopeless_;
 };
 
 }  // namespace nos
