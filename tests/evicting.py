@@ -39,6 +39,7 @@ class World:
         preempts: bool = True,
         instances: Sequence[tuple[int, str, int]] = (),
         gang: str = "",
+        movable: bool = False,
     ) -> None:
         self._arrivals += 1
         spec = spec or PodSpec({GPU: gpus} if gpus else {})
@@ -55,6 +56,7 @@ class World:
             preempts=preempts,
             instances=instances,
             gang=gang,
+            movable=movable,
         )
 
     def cycle(self) -> Outcome:

@@ -30,6 +30,7 @@ struct Pod {
     LabelsId labels;
     bool terminating = false;
     bool preempts = true;          // others may be evicted for it
+    bool movable = false;          // it may be evicted to run elsewhere
     bool held = false;             // it is nominated by nos: room is being made, and nobody else gets it
     bool leaving = false;          // it is to be evicted for another one
     bool is_protected = false;     // its eviction was refused: nobody counts on it now

@@ -1,6 +1,7 @@
 #include "victims.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <map>
@@ -30,6 +31,11 @@ void swap(Absence& absence, const std::vector<Victim>& back, const std::vector<V
 }
 
 }  // namespace
+
+std::string_view name(Cause cause) {
+    constexpr std::array<std::string_view, 3> names = {"priority", "reclaim", "repack"};
+    return names.at(static_cast<std::size_t>(cause));
+}
 
 VictimSearch::VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& chosen, bool is_noticed,
                            Fits fits, May may)

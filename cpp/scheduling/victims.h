@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "cluster.h"
@@ -14,7 +15,9 @@
 namespace nos {
 
 // Why a Pod may be evicted for another one.
-enum class Cause : std::uint8_t { priority, reclaim };
+enum class Cause : std::uint8_t { priority, reclaim, repack };
+
+std::string_view name(Cause cause);
 
 // What evictions cost; what weighs most comes first.
 struct Toll {
