@@ -250,6 +250,7 @@ void Cluster::check_relations() const {
 
 void Cluster::check() const {
     check_relations();
+    check_quotas();
     std::int64_t known = 0;
     std::int64_t present = 0;
     std::int64_t capacity = 0;

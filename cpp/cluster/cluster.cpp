@@ -112,6 +112,9 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
             count_excess(node, pod, 1);
         }
     }
+    for (const PodId pod : node.pods) {
+        charge_again(pod, id);
+    }
     touch(id);
 }
 

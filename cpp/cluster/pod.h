@@ -8,6 +8,7 @@
 #include "cut.h"
 #include "few.h"
 #include "id.h"
+#include "namespaces.h"
 #include "selection.h"
 
 namespace nos {
@@ -28,6 +29,10 @@ struct Pod {
     std::int64_t arrival = 0;
     SpecId spec;
     LabelsId labels;
+    NamespaceId space;                 // its namespace
+    std::uint32_t place_in_space = 0;  // among the Pods there
+    QuotaId quota;                     // of its namespace; invalid: none
+    std::int32_t charged_gb = 0;       // 0: not charged under it, else for GPUs of so much memory each
     bool terminating = false;
     NodeId node;              // where it is assumed or bound
     NodeId nominated;         // where it is nominated

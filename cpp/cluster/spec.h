@@ -161,6 +161,7 @@ struct NodeSpec {
     std::vector<std::pair<std::string, std::int64_t>> attach_limits;  // by driver, sorted
     std::vector<Attachment> attached;  // volumes on it, whoever uses them; sorted, unique
     std::vector<std::string> by_dra;   // extended resources that it offers as DRA devices only
+    std::int64_t gpu_memory_gb = 0;    // of each of its GPUs; 0: nobody told
 
     void validate() const;
     bool operator==(const NodeSpec&) const = default;
