@@ -35,19 +35,20 @@ void Cluster::upsert_quota(std::string_view name, std::shared_ptr<const QuotaSpe
     }
     const std::vector<std::string> before =
         known ? quotas_.spec(*known).namespaces : std::vector<std::string>{};
-    const auto [id, counts_more] = quotas_.upsert(name, spec, [this](std::string_view resource) {
+    const auto [id, counts_more] = quotas_.upsert(name, std::move(spec), [this](std::string_view resource) {
         return ResourceId{resource_names_.intern(resource).first};
     });
     if (counts_more) {
         count_all_charges();
     }
-    for (const std::string& text : spec->namespaces) {
+    const std::vector<std::string>& after = quotas_.spec(id).namespaces;
+    for (const std::string& text : after) {
         if (std::ranges::find(before, text) == before.end()) {
             put_under(namespaces_.intern(text), id);
         }
     }
     for (const std::string& text : before) {
-        if (std::ranges::find(spec->namespaces, text) == spec->namespaces.end()) {
+        if (std::ranges::find(after, text) == after.end()) {
             const NamespaceId space = namespaces_.find(text).value();
             put_under(space, {});
             namespaces_.release(space);
@@ -137,22 +138,20 @@ Charge Cluster::charge_of(const InternedSpec& spec, std::int64_t gpu_memory_gb) 
     return charge;
 }
 
-void Cluster::charge(PodId id, NodeId node) {
-    pods_[id].charged_gb = static_cast<std::int32_t>(gpu_memory_gb(node));
-    count_charge(pods_[id], 1);
+void Cluster::settle_charge(PodId id) {
+    Pod& pod = pods_[id];
+    const NodeId node = pod.charged_on();
+    const auto memory_gb = static_cast<std::int32_t>(node.valid() ? gpu_memory_gb(node) : 0);
+    if (pod.charged_gb != memory_gb) {
+        uncharge(id);
+        pod.charged_gb = memory_gb;
+        count_charge(pod, 1);
+    }
 }
 
 void Cluster::uncharge(PodId id) {
     count_charge(pods_[id], -1);
     pods_[id].charged_gb = 0;
-}
-
-// The GPUs of its node have another memory than it was charged for.
-void Cluster::charge_again(PodId id, NodeId node) {
-    if (pods_[id].charged_gb > 0 && pods_[id].charged_gb != gpu_memory_gb(node)) {
-        uncharge(id);
-        charge(id, node);
-    }
 }
 
 void Cluster::count_charge(const Pod& pod, std::int64_t sign) {

@@ -31,7 +31,7 @@ void Cluster::check_quotas() const {
         }
     }
     for (std::size_t number = 0; number < namespaces_.bound(); ++number) {
-        under_quotas -= namespaces_.quota(NamespaceId{number}).valid() ? 1 : 0;
+        under_quotas -= namespaces_.quota(NamespaceId{number}).valid() ? 1U : 0U;
     }
     require(under_quotas == 0, "namespaces under quotas");
     Quotas anew = quotas_;
@@ -49,9 +49,9 @@ void Cluster::check_quotas() const {
                     namespaces_.pods(pod.space)[pod.place_in_space] == id,
                 name + ": its namespace");
         require(pod.quota == namespaces_.quota(pod.space), name + ": its quota");
-        const bool is_charged = pod.phase == Phase::assumed || pod.phase == Phase::bound;
-        require(pod.charged_gb == (is_charged ? gpu_memory_gb(pod.node) : 0), name + ": its charge");
-        if (is_charged && pod.quota.valid()) {
+        const NodeId on = pod.charged_on();
+        require(pod.charged_gb == (on.valid() ? gpu_memory_gb(on) : 0), name + ": its charge");
+        if (on.valid() && pod.quota.valid()) {
             anew.add(pod.quota, charge_of(specs_[pod.spec], pod.charged_gb), 1);
         }
     }
