@@ -149,3 +149,77 @@ class Quotas:
     def capacities(self, name: str) -> list[tuple[str, bool]]:
         own = [uid for uid in self.pods_under(name) if self.quota_of(self.pods[uid].namespace) == name]
         return sorted((uid, self.is_over(uid)) for uid in own)
+
+    # ---- who may run
+
+    def refusal(self, uid: str, gpu_memory: int) -> str:
+        """The code of the Reason why its quota keeps a waiting Pod off nodes with such GPUs; "" when it does not."""
+        name = self.quota_of(self.pods[uid].namespace)
+        if not name:
+            return ""
+        path = self.path(name)
+        asked = charge(self.pods[uid].asks, gpu_memory)
+        for above in path:
+            for resource, most in self.quotas[above].max.items():
+                if resource in asked and self.used(above, resource) + asked[resource] > most:
+                    return "QuotaMax"
+        for resource, amount in asked.items():
+            if resource in self.min(path[-1]):
+                roots = self.siblings(path[-1], resource)
+                if sum(self.used(root, resource) - self.min(root)[resource] for root in roots) + amount > 0:
+                    return "QuotaExhausted"
+        return ""
+
+    def stays_within_min(self, uid: str, gpu_memory: int) -> bool:
+        name = self.quota_of(self.pods[uid].namespace)
+        asked = charge(self.pods[uid].asks, gpu_memory)
+        namers = {resource: self.namer(name, resource) for resource in self.resources()}
+        return all(
+            self.used(namer, resource) + asked.get(resource, 0) <= self.min(namer)[resource]
+            for resource, namer in namers.items()
+            if namer
+        )
+
+    def resources(self) -> set[str]:
+        return {resource for quota in self.quotas.values() for resource in [*quota.min, *quota.max]}
+
+    # ---- who may take from whom
+
+    def _parties(self, name: str) -> list[str]:
+        """From the root down to the quota, and to its own Pods: a party beside its children."""
+        return [*reversed(self.path(name)), name + " itself"]
+
+    def _stand(self, party: str, resource: str) -> tuple[bool, int, int, int]:
+        """Whether it names the resource; min, used and guaranteed."""
+        name = party.removesuffix(" itself")
+        named = resource in self.min(name)
+        if name != party:
+            own = [uid for uid in self.pods_under(name) if self.quota_of(self.pods[uid].namespace) == name]
+            used = sum(self.charged(uid).get(resource, 0) for uid in own)
+            return named, self.slack(name, resource), used, 0
+        return named, self.min(name).get(resource, 0), self.used(name, resource), self.guaranteed(name, resource)
+
+    def may_reclaim(self, uid: str, victim: str) -> bool:
+        mine, yours = (self.quota_of(self.pods[pod].namespace) for pod in (uid, victim))
+        if not mine or not yours or mine == yours or not self.is_over(victim):
+            return False
+        freed = self.charged(victim)
+        asked = charge(self.pods[uid].asks, self.nodes.get(self.pods[victim].node, 0))
+        part = next((a, b) for a, b in zip(self._parties(mine), self._parties(yours), strict=False) if a != b)
+        compared = [r for r in self.resources() if self.namer(mine, r)]
+        helpful = [r for r in compared if r in asked and r in freed and self.namer(yours, r)]
+        down = self._parties(yours)
+        down = down[down.index(part[1]) + 1 : -1] if part[1] in down[:-1] else []
+        for with_share in (0, 1):
+            within = True
+            for resource in compared:
+                named, least, used, share = self._stand(part[0], resource)
+                if (named or resource in asked) and used + asked.get(resource, 0) > least + with_share * share:
+                    within = False
+            for resource in helpful:
+                _, least, used, share = self._stand(part[1], resource)
+                beyond = used > least + with_share * share
+                below = all(self.used(name, resource) > self.min(name).get(resource, 0) for name in down)
+                if within and beyond and below:
+                    return True
+        return False

@@ -103,6 +103,17 @@ std::int64_t Cluster::gpu_memory_gb(NodeId id) const {
     return node.present() && node.spec->gpu_memory_gb > 0 ? node.spec->gpu_memory_gb : unknown_gpu_memory_gb;
 }
 
+void Cluster::count_gpu_memory(NodeId id, bool present) {
+    if (!nodes_[id].spec->has_gpus()) {
+        return;
+    }
+    const auto entry = gpu_memories_.try_emplace(gpu_memory_gb(id), 0).first;
+    entry->second += present ? 1U : ~0U;
+    if (entry->second == 0) {
+        gpu_memories_.erase(entry);
+    }
+}
+
 Charge Cluster::charge_of(const InternedSpec& spec, std::int64_t gpu_memory_gb) const {
     Charge charge;
     const std::vector<Quotas::Resource>& resources = quotas_.resources();

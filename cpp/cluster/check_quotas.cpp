@@ -1,4 +1,5 @@
 // The ledger's self-check, as far as quotas go.
+#include <map>
 #include <stdexcept>
 #include <string>
 
@@ -55,6 +56,13 @@ void Cluster::check_quotas() const {
             anew.add(pod.quota, charge_of(specs_[pod.spec], pod.charged_gb), 1);
         }
     }
+    std::map<std::int64_t, std::uint32_t> memories;
+    for (std::size_t number = 0; number < nodes_.size(); ++number) {
+        if (const NodeId node{number}; nodes_[node].present() && nodes_[node].spec->has_gpus()) {
+            ++memories[gpu_memory_gb(node)];
+        }
+    }
+    require(memories == gpu_memories_, "memories of GPUs");
     require(users == namespaces_.users(), "users of namespaces");
     require(anew.same_sums(quotas_), "use of quotas");
 }

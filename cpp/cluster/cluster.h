@@ -188,6 +188,8 @@ class Cluster {
         return over_quota_.of(*this, quota);
     }
     [[nodiscard]] std::span<const PodId> pods_in(std::string_view namespace_name) const;
+    // Of the GPUs of present nodes that have any: GB of each, and on how many nodes.
+    [[nodiscard]] const std::map<std::int64_t, std::uint32_t>& gpu_memories() const { return gpu_memories_; }
     // Of each GPU of the node, as quotas count it.
     [[nodiscard]] std::int64_t gpu_memory_gb(NodeId id) const;
     // What a Pod is charged on a node whose GPUs have so much memory.
@@ -276,6 +278,7 @@ class Cluster {
     // Its quota, if it has one, counts a Pod as long as it is charged.
     void settle_charge(PodId id);
     void uncharge(PodId id);
+    void count_gpu_memory(NodeId id, bool present);
     void count_charge(const Pod& pod, std::int64_t sign);
     void check_quotas() const;
 
@@ -322,6 +325,7 @@ class Cluster {
     Demand demand_;
     Namespaces namespaces_;
     Quotas quotas_;
+    std::map<std::int64_t, std::uint32_t> gpu_memories_;
     mutable OverQuota over_quota_;  // it caches
 
     std::size_t present_nodes_ = 0;

@@ -11,11 +11,6 @@ namespace {
 
 using Resources = std::vector<QuotaResource>;
 
-std::int64_t amount_of(const Charge& charge, QuotaResource resource) {
-    const auto* const found = std::ranges::find(charge, resource, &Amount::resource);
-    return found == charge.end() ? 0 : found->amount;
-}
-
 // Those that the quota names in min, by name.
 Resources named_resources(const Quotas& quotas, QuotaId quota) {
     Resources named;

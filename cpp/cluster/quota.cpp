@@ -31,6 +31,11 @@ std::optional<std::int64_t> take_number(std::string_view& text, std::string_view
 
 }  // namespace
 
+std::int64_t amount_of(const Charge& charge, std::uint32_t resource) {
+    const auto* const found = std::ranges::find(charge, resource, &Amount::resource);
+    return found == charge.end() ? 0 : found->amount;
+}
+
 void QuotaSpec::validate() const {
     std::vector<std::string> sorted = namespaces;
     std::ranges::sort(sorted);

@@ -17,7 +17,6 @@ using QuotaId = Id<struct QuotaTag>;
 
 inline constexpr std::string_view gpu_memory_resource = "nos.nebuly.com/gpu-memory";    // GB
 inline constexpr std::string_view gpu_compute_resource = "nos.nebuly.com/gpu-compute";  // sevenths of a GPU
-inline constexpr std::string_view slice_prefix = "nvidia.com/gpu-";  // and its memory: 10gb, a share by MPS
 inline constexpr std::int64_t gpu_sevenths = 7;
 inline constexpr std::int64_t unknown_gpu_memory_gb = 32;  // counts for a GPU whose memory nobody told
 inline constexpr std::int64_t most_gpu_memory_gb = 1'000'000;
@@ -53,6 +52,7 @@ struct GpuAsk {
     // On a node whose GPUs have so much memory each.
     [[nodiscard]] std::int64_t memory_gb(std::int64_t gpu_memory_gb) const;
     [[nodiscard]] std::int64_t sevenths(std::int64_t gpu_memory_gb) const;
+    [[nodiscard]] bool depends_on_memory() const { return whole > 0 || share_milli > 0 || !slices.empty(); }
 };
 
 // A resource that some quota names, by its number there.
@@ -65,5 +65,7 @@ struct Amount {
 
 // What a Pod is charged: an amount above 0 of each resource that some quota names, ascending by resource.
 using Charge = Few<Amount, 6>;
+
+std::int64_t amount_of(const Charge& charge, std::uint32_t resource);
 
 }  // namespace nos

@@ -81,6 +81,7 @@ Quotas::Upserted Quotas::upsert(std::string_view name, std::shared_ptr<const Quo
 
 void Quotas::erase(QuotaId id) {
     touch_all_around(id);
+    ++last_version_;
     specs_[id] = nullptr;
     names_.release(id.value());
     if (empty()) {

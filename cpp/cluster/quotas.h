@@ -86,6 +86,8 @@ class Quotas {
     [[nodiscard]] std::int64_t share(QuotaId id, QuotaResource resource, Wide idle) const;
     // Changes with anything that is counted under the quota or promised by it.
     [[nodiscard]] std::uint64_t version(QuotaId id) const { return versions_[id]; }
+    // Changes with any of them.
+    [[nodiscard]] std::uint64_t version() const { return last_version_; }
 
     // What names a resource where Pods ask for it.
     using Resolve = std::function<ResourceId(std::string_view)>;

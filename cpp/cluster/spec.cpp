@@ -164,6 +164,12 @@ std::size_t PodSpec::hash() const {
 
 std::uint64_t image_hash(std::string_view name) { return std::hash<std::string_view>{}(name); }
 
+bool NodeSpec::has_gpus() const {
+    return allocatable.gpus > 0 || std::ranges::any_of(allocatable.extended, [](const auto& entry) {
+               return entry.first.starts_with(slice_prefix);
+           });
+}
+
 void NodeSpec::validate() const {
     if (gpu_memory_gb < 0 || gpu_memory_gb > 1'000'000) {
         throw std::invalid_argument("gpu_memory_gb: " + std::to_string(gpu_memory_gb) +

@@ -11,6 +11,7 @@
 
 #include "cluster.h"
 #include "filter.h"
+#include "gate.h"
 #include "neighbours.h"
 #include "preferences.h"
 #include "score.h"
@@ -32,9 +33,10 @@ class Ranking {
     // Looks again at such nodes where this one's priority, or the Pods near by, may make a difference.
     void readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, std::int32_t priority);
 
-    // The node with the lowest cost; of several the one that the Pod prefers, or the first; nothing when it
-    // fits nowhere.
-    [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec);
+    // The node with the lowest cost of those that the gate does not bar; of several the one that the Pod
+    // prefers, or the first; nothing when it fits nowhere.
+    [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec,
+                                             const Gate& gate);
     // By node, of everything.
     [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
     // Whether the node would do if it had room and nobody else were there.
@@ -49,7 +51,7 @@ class Ranking {
     static constexpr std::int64_t infeasible = std::numeric_limits<std::int64_t>::max();
 
     void evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id);
-    [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster);
+    [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster, const Gate& gate);
 
     std::shared_ptr<const PodSpec> spec_;
     KinId kin_;

@@ -524,7 +524,7 @@ class Reason:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
         HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
         InsufficientResource, VolumeNotReady, VolumeInUse, VolumeLimit, VolumeAffinity, TopologySpread, PodAffinity,
-        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom."""
+        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom, QuotaMax, QuotaExhausted."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""
@@ -577,8 +577,11 @@ class Scheduler:
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
+    def may_reclaim(self, uid: str, victim: str) -> bool:
+        """Whether the one's quota may take back what it is guaranteed from the other, who is on a node. KeyError when one
+        of them is unknown, or the victim is on no node."""
     def feasible(self, spec: PodSpec, labels: PodLabels = ..., *, priority: int = 0) -> list[str]:
-        """Names of the nodes where such a Pod would fit now, in node order."""
+        """Names of the nodes where such a Pod would fit now, in node order, whatever its quota."""
     def fragmentation_ratio(self) -> float:
         """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free
         units beside MIG instances count as well; what each typical profile could not take of them is lost."""
