@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cluster.h"
+#include "domain.h"
 #include "filter.h"
 #include "gate.h"
 #include "neighbours.h"
@@ -33,10 +34,10 @@ class Ranking {
     // Looks again at such nodes where this one's priority, or the Pods near by, may make a difference.
     void readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, std::int32_t priority);
 
-    // The node with the lowest cost of those that the gate does not bar; of several the one that the Pod
-    // prefers, or the first; nothing when it fits nowhere.
+    // The node with the lowest cost of those that the gate does not bar, and of the domain where there is
+    // one; of several the one that the Pod prefers, or the first; nothing when it fits nowhere.
     [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec,
-                                             const Gate& gate);
+                                             const Domain* domain, const Gate& gate);
     // By node, of everything.
     [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
     // Whether the node would do if it had room and nobody else were there.
@@ -52,6 +53,8 @@ class Ranking {
 
     void evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id);
     [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster, const Gate& gate);
+    [[nodiscard]] std::optional<NodeId> best_in(const Cluster& cluster,
+                                                const std::vector<std::int64_t>& costs, const Domain& domain);
 
     std::shared_ptr<const PodSpec> spec_;
     KinId kin_;
