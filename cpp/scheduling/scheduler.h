@@ -13,10 +13,12 @@
 
 #include "cluster.h"
 #include "domain.h"
+#include "gate.h"
 #include "place_gang.h"
 #include "policy.h"
 #include "ranking.h"
 #include "reason.h"
+#include "reclaim.h"
 #include "score.h"
 #include "victims.h"
 
@@ -66,7 +68,9 @@ class Scheduler {
     // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
     // an exception leaves the Cluster as it was.
     Outcome schedule();
-    // The nodes where such a Pod would fit now.
+    // Whether the one's quota may take back what it is guaranteed from the other, who is on a node.
+    [[nodiscard]] bool may_reclaim(PodId id, PodId victim) const;
+    // The nodes where such a Pod would fit now, whatever its quota.
     [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
                                                const std::shared_ptr<const PodLabels>& labels,
                                                std::int32_t priority);
@@ -75,6 +79,11 @@ class Scheduler {
     [[nodiscard]] Fragmentation fragmentation();
 
   private:
+    struct QuotaReason {
+        std::uint64_t version = 0;  // of all quotas
+        std::uint64_t cursor = 0;   // of the ranking
+        std::shared_ptr<Reason> reason;
+    };
     // What is known about the Pods of one spec and one kin.
     struct Known {
         Ranking ranking;
@@ -82,6 +91,7 @@ class Scheduler {
         std::shared_ptr<Reason> reason;
         std::uint64_t reason_cursor = 0;  // of the ranking it was drawn from
         std::uint64_t last_used = 0;
+        std::map<QuotaId, QuotaReason> quota_reasons;
     };
     struct KnownSpec {
         std::uint64_t version = 0;
@@ -93,6 +103,7 @@ class Scheduler {
         SpecId spec;
         KinId kin;
         std::int32_t priority = 0;
+        QuotaId quota;
 
         auto operator<=>(const Preempting&) const = default;
     };
@@ -101,7 +112,8 @@ class Scheduler {
     bool make_room(PodId id, const Domain* domain);
     [[nodiscard]] bool may_make_room(PodId id) const;
     [[nodiscard]] bool may_preempt(PodId id) const;
-    [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim) const;
+    [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim, Reclaim& reclaim) const;
+    [[nodiscard]] std::vector<PodId> borrowers() const;
     [[nodiscard]] static bool moves(const Victims& victims);
     std::optional<Victims> find_moves(PodId id, VictimSearch& search,
                                       const std::function<bool(NodeId)>& is_possible);
@@ -115,11 +127,12 @@ class Scheduler {
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     [[nodiscard]] Reason making_room(PodId id) const;
     std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
-                                 const Domain* domain);
+                                 const Domain* domain, const Gate& gate);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
     Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     Known& known_of(PodId id);
     std::shared_ptr<Reason> reason_for(PodId id);
+    std::shared_ptr<Reason> quota_reason_for(PodId id, Known& known);
     std::shared_ptr<Reason> reason_in(PodId id, const Domain* domain);
     void drop_oldest_rankings();
 
