@@ -35,6 +35,9 @@ class Placer {
         if (!gang_.spec) {
             return nobody({ReasonCode::gang_too_small, called() + " is not known", {}});
         }
+        if (!gang_.spec->problem.empty()) {
+            return nobody({ReasonCode::gang_invalid, called() + " " + gang_.spec->problem, {}});
+        }
         const std::int64_t there = gang_.placed + static_cast<std::int64_t>(members_.size());
         if (there < gang_.spec->min_members) {
             return nobody({ReasonCode::gang_too_small,
@@ -224,9 +227,11 @@ class Placer {
             remember(turn, in_vain, domain, elsewhere);
             return false;
         }
-        const Domain* const only = elsewhere ? nullptr : domain;
-        for (const PodId id : members_) {
-            if (cluster_.pod(id).phase == Phase::waiting) {
+        const Domain* const only = gang_.spec->required ? domain : nullptr;
+        for (const PodId id : in_vain) {
+            if (only == nullptr && place_one_(id, nullptr)) {  // enough of them are together
+                turn.placed.push_back(id);
+            } else {
                 turn.left.push_back({id, why_not_(id, only)});
             }
         }

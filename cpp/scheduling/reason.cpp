@@ -10,7 +10,7 @@ namespace nos {
 
 namespace {
 
-constexpr std::array<std::string_view, 25> code_names = {
+constexpr std::array<std::string_view, 26> code_names = {
     "Unsupported",          "NoNodes",
     "Unschedulable",        "Taint",
     "NodeAffinity",         "HostPort",
@@ -23,7 +23,7 @@ constexpr std::array<std::string_view, 25> code_names = {
     "PodAffinity",          "PodAntiAffinity",
     "NodeFeature",          "OnlyByDra",
     "MakingRoom",           "GangTooSmall",
-    "GangDoesNotFit",
+    "GangDoesNotFit",       "GangInvalid",
 };
 
 ReasonCode code_of(std::uint8_t cause) {

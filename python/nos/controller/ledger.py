@@ -13,6 +13,7 @@ from typing import Protocol
 
 from nos import _core
 from nos.controller.devices import DeviceOffers
+from nos.controller.gangs import Gangs
 from nos.controller.gpu_nodes import GpuNodeSink
 from nos.controller.nodes import NodeSink
 from nos.controller.pods import PodSink
@@ -44,6 +45,7 @@ class Ledger:
     def __init__(self, scheduler_name: str) -> None:
         self.cluster = _core.Cluster()
         self.waiting: dict[str, Waiting] = {}
+        self.gangs = Gangs(self)
         self.pods = PodSink(self, scheduler_name)
         self.nodes = NodeSink(self)
         self.gpu_nodes = GpuNodeSink(self)
@@ -62,7 +64,7 @@ class Ledger:
         """All of them."""
         devices: tuple[Listed, ...] = self.devices.classes, self.devices.slices
         more: tuple[Listed, ...] = *self.spread_defaults.sinks, *devices, *self.storage.sinks
-        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, *more
+        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, self.gangs.groups, *more
 
     @property
     def synced(self) -> bool:
@@ -147,9 +149,10 @@ class Ledger:
         """Let the scheduler see it."""
         uid, spec, labels = waiting.uid, waiting.spec, waiting.labels
         priority, arrival, offers = waiting.priority, waiting.arrival, waiting.facts.asked.offers
+        gang = waiting.gang
 
         def offer() -> None:
-            self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival)
+            self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival, gang=gang)
             waiting.offers = offers
 
         self.edit(offer)

@@ -121,6 +121,7 @@ class PodSink:
         """It does not wait for us any more, or is nominated no more."""
         self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
+        self._ledger.gangs.leave(uid)
         self._nominated.discard(uid)
         self._ledger.edit(lambda: self._ledger.cluster.remove_pod(uid))
         self._ledger.wake()
@@ -152,6 +153,7 @@ class PodSink:
         if holding.gpus or holding.instances:
             self.holdings.setdefault(node, {})[uid] = holding
         priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
+        gang = self._ledger.gangs.join(pod) if self.is_for_us(pod) else ""
         cluster = self._ledger.cluster
 
         def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
@@ -163,6 +165,7 @@ class PodSink:
                 arrival=arrival,
                 node=node,
                 terminating=terminating,
+                gang=gang,
                 gpus=given[0],
                 instances=held,
             )
@@ -188,21 +191,23 @@ class PodSink:
 
     def revise(self, waiting: Waiting) -> None:
         """Something that its Pod refers to has changed: look again at what it asks for."""
-        self._asks(waiting, self._spec(waiting.namespace, waiting.facts), waiting.labels, waiting.priority)
+        spec = self._spec(waiting.namespace, waiting.facts)
+        self._asks(waiting, spec, waiting.labels, waiting.priority, waiting.gang)
 
     def _waits(self, pod: Pod) -> None:
         uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
         facts = Facts(template(pod), self._ledger.storage.asked(pod), bytes(pod.metadata.labels), controller(pod))
         spec, labels = self._spec(namespace, facts), pod_labels(pod)
+        gang = self._ledger.gangs.join(pod)
         waiting = self._ledger.waiting.get(uid)
         if waiting is None:
             arrival = self._arrival(pod.metadata.creation_timestamp)
-            waiting = Waiting(namespace, pod.metadata.name, uid, facts, spec, labels, priority, arrival)
+            waiting = Waiting(namespace, pod.metadata.name, uid, facts, spec, labels, priority, arrival, gang)
             self._ledger.waiting[uid] = waiting
             self._ledger.admit(waiting)
         else:
             waiting.facts = facts
-            self._asks(waiting, spec, labels, priority)
+            self._asks(waiting, spec, labels, priority, gang)
         waiting.version = pod.metadata.resource_version
         waiting.message = next(
             (c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None
@@ -214,9 +219,9 @@ class PodSink:
             default = self._ledger.spread_defaults.of(namespace, facts.labels, facts.owner)
         return spec_of(facts.template, volumes=facts.asked.volumes, default=default)
 
-    def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int) -> None:
-        if (waiting.spec, waiting.labels, waiting.priority) != (spec, labels, priority):
-            waiting.spec, waiting.labels, waiting.priority = spec, labels, priority
+    def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int, gang: str) -> None:
+        if (waiting.spec, waiting.labels, waiting.priority, waiting.gang) != (spec, labels, priority, gang):
+            waiting.spec, waiting.labels, waiting.priority, waiting.gang = spec, labels, priority, gang
             if waiting.state is not State.DEFERRED:
                 self._ledger.admit(waiting)
 
@@ -227,6 +232,7 @@ class PodSink:
         had = self.holdings.get(node, {}).pop(uid, None)
         self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
+        self._ledger.gangs.leave(uid)
         self._nominated.discard(uid)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))
         if had:

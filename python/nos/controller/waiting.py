@@ -38,6 +38,7 @@ class Waiting:
     labels: _core.PodLabels
     priority: int
     arrival: int
+    gang: str = ""  # namespace/group; empty: it is on its own
     version: str = ""  # resourceVersion
     offers: tuple[Offer, ...] = ()  # of the claims to bind in the spec that the Cluster has
     state: State = State.PENDING

@@ -16,6 +16,7 @@ from nos.kube.gpunode import GPU_NODES, decode_gpu_node
 from nos.kube.namespace import NAMESPACES, decode_namespace
 from nos.kube.node import NODES, decode_node
 from nos.kube.pod import PODS, decode_pod
+from nos.kube.podgroup import POD_GROUPS, decode_pod_group
 from nos.kube.watch import Watch
 from nos.kube.workload import (
     REPLICA_SETS,
@@ -58,6 +59,11 @@ class Watches:
         else:
             _log.warning("the API server has no GPUNodes: no GPU is cut until the CRD is there and nos restarts")
             ledger.gpu_nodes.synced()
+        if await self._serves(POD_GROUPS):
+            parts.create_task(Watch(client, POD_GROUPS, decode_pod_group, ledger.gangs.groups).run())
+        else:
+            _log.info("the API server shows us no PodGroups: what Pods say of their group is all there is")
+            ledger.gangs.groups.synced()
         if await self._serves(DEVICE_CLASSES) and await self._serves(RESOURCE_SLICES):
             parts.create_task(Watch(client, DEVICE_CLASSES, decode_device_class, ledger.devices.classes).run())
             parts.create_task(Watch(client, RESOURCE_SLICES, decode_resource_slice, ledger.devices.slices).run())
