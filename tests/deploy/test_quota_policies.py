@@ -72,7 +72,7 @@ def policies(testbed: Testbed) -> Iterator[Testbed]:
 
 
 @pytest.fixture
-def quotas(policies: Testbed) -> Iterator[Quotas]:
+def quotas(policies: Testbed) -> Quotas:
     quotas = Quotas(policies)
     quotas.clear()
 
@@ -84,7 +84,7 @@ def quotas(policies: Testbed) -> Iterator[Quotas]:
         )
 
     eventually(nobody_is_known, why="the policies have forgotten the quotas of the test before")
-    yield quotas
+    return quotas
 
 
 def test_a_namespace_has_one_elasticquota(quotas: Quotas) -> None:

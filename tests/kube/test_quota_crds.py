@@ -175,7 +175,7 @@ def test_kubectl_shows_what_matters(served: Testbed, kind: str, names: tuple[str
     ready = {"type": "Ready", "status": "True", "reason": "Counting", "message": ""}
     status = {
         "used": {"nvidia.com/gpu": "6"},
-        "usage": "nvidia.com/gpu 6/4",
+        "usage": "gpu 6/4",
         "conditions": [ready | {"lastTransitionTime": "2026-11-25T00:00:00Z"}],
     }
     assert served.api.request("PUT", f"{path}/status", served.api.get(path) | {"status": status})[0] == 200
@@ -183,7 +183,7 @@ def test_kubectl_shows_what_matters(served: Testbed, kind: str, names: tuple[str
         heading, line = served.kubectl("get", name).splitlines()
         assert heading.split() == ["NAME", "USAGE", "READY", "REASON", "AGE"]
         shown = [cell.strip() for cell in re.split(r" {2,}", line)]
-        assert shown[:4] == ["q", "nvidia.com/gpu 6/4", "True", "Counting"]
+        assert shown[:4] == ["q", "gpu 6/4", "True", "Counting"]
     assert "teams/ml" in served.kubectl("get", names[0], "-o", "wide")
     assert served.kubectl("get", "nos", "-o", "name") != ""  # the category
     assert "What is guaranteed" in served.kubectl("explain", f"{PLURALS[kind]}.spec.min")
