@@ -112,7 +112,10 @@ void bind_states(const py::module_& module) {
     py::class_<PodState>(module, "PodState")
         .def_readonly("uid", &PodState::uid)
         .def_readonly("node", &PodState::node)
-        .def_property_readonly("phase", [](const PodState& state) { return phase_name(state.pod.phase); })
+        .def_property_readonly(
+            "phase",
+            [](const PodState& state) { return state.pod.held ? "held" : phase_name(state.pod.phase); })
+        .def_property_readonly("leaving", [](const PodState& state) { return state.pod.leaving; })
         .def_property_readonly("gpus", [](const PodState& state) { return listed(state.pod.gpus); })
         .def_readonly("instances", &PodState::instances)
         .def_property_readonly("volumes", [](const PodState& state) { return state.pod.volumes; })
@@ -189,16 +192,17 @@ void bind_ledger(const py::module_& module) {
             [](Cluster& self, std::string_view uid, const PodSpecHandle& spec, const PodLabelsHandle& labels,
                std::int32_t priority, std::int64_t arrival, std::string_view node, bool terminating,
                bool nominated, const std::vector<std::uint16_t>& gpus,
-               const std::vector<NamedHeld>& instances) {
+               const std::vector<NamedHeld>& instances, bool preempts, std::string_view wish) {
                 const Entry entry{self.door()};
-                self.upsert_pod(uid,
-                                {spec.value, labels.value, priority, arrival, node, terminating, nominated,
-                                 Slots{gpus.begin(), gpus.end()}, instances_of(self, node, instances)});
+                self.upsert_pod(
+                    uid, {spec.value, labels.value, priority, arrival, node, terminating, nominated, preempts,
+                          wish, Slots{gpus.begin(), gpus.end()}, instances_of(self, node, instances)});
             },
             py::arg("uid"), py::arg("spec"), py::kw_only(), py::arg("labels") = nobodys_labels(),
             py::arg("priority") = 0, py::arg("arrival") = 0, py::arg("node") = "",
             py::arg("terminating") = false, py::arg("nominated") = false,
-            py::arg("gpus") = std::vector<std::uint16_t>{}, py::arg("instances") = std::vector<NamedHeld>{})
+            py::arg("gpus") = std::vector<std::uint16_t>{}, py::arg("instances") = std::vector<NamedHeld>{},
+            py::arg("preempts") = true, py::arg("wish") = "")
         .def(
             "remove_pod",
             [](Cluster& self, std::string_view uid) {
@@ -238,6 +242,41 @@ void bind_ledger(const py::module_& module) {
                 return self.forget(pod_called(self, uid));
             },
             py::arg("uid"))
+        .def(
+            "hold",
+            [](Cluster& self, std::string_view uid, std::string_view node) {
+                const Entry entry{self.door()};
+                self.hold(pod_called(self, uid), node_called(self, node));
+            },
+            py::arg("uid"), py::arg("node"))
+        .def(
+            "release",
+            [](Cluster& self, std::string_view uid) {
+                const Entry entry{self.door()};
+                return self.release(pod_called(self, uid));
+            },
+            py::arg("uid"))
+        .def(
+            "protect",
+            [](Cluster& self, std::string_view uid, bool on) {
+                const Entry entry{self.door()};
+                self.protect(pod_called(self, uid), on);
+            },
+            py::arg("uid"), py::arg("on"))
+        .def(
+            "upsert_budget",
+            [](Cluster& self, std::string_view name, const PodSelector& selector, std::int64_t allowed) {
+                const Entry entry{self.door()};
+                self.upsert_budget(name, selector, allowed);
+            },
+            py::arg("name"), py::arg("selector"), py::arg("allowed"))
+        .def(
+            "remove_budget",
+            [](Cluster& self, std::string_view name) {
+                const Entry entry{self.door()};
+                return self.remove_budget(name);
+            },
+            py::arg("name"))
         .def(
             "expect",
             [](Cluster& self, const PodSpecHandle& spec, std::int64_t pods) {
@@ -296,8 +335,9 @@ void bind_ledger(const py::module_& module) {
                 const Entry entry{self.door()};
                 const PodId id = pod_called(self, uid);
                 const Pod& pod = self.pod(id);
+                const NodeId node = pod.held ? pod.nominated : pod.node;
                 return PodState{std::string{uid},
-                                pod.node.valid() ? std::string{self.name(pod.node)} : "",
+                                node.valid() ? std::string{self.name(node)} : "",
                                 pod,
                                 named(self, pod.node, pod.instances),
                                 self.placed(id),

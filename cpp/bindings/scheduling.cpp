@@ -23,8 +23,17 @@ struct BindState {
     bool ready = false;
 };
 
+struct EvictionState {
+    std::string uid;
+    std::string node;
+    std::string why;
+    std::string for_uid;
+};
+
 struct OutcomeState {
     std::vector<BindState> binds;
+    std::vector<EvictionState> evictions;
+    std::vector<std::pair<std::string, std::string>> held;
     std::vector<std::pair<std::string, std::shared_ptr<Reason>>> waiting;
 };
 
@@ -66,6 +75,15 @@ OutcomeState schedule(SchedulerHandle& self) {
     for (const Waiting& waiting : outcome.waiting) {
         state.waiting.emplace_back(self.cluster.uid(waiting.pod), waiting.reason);
     }
+    for (const Eviction& eviction : outcome.evictions) {
+        state.evictions.push_back({std::string{self.cluster.uid(eviction.pod)},
+                                   std::string{self.cluster.name(eviction.node)},
+                                   eviction.cause == Cause::reclaim ? "reclaim" : "priority",
+                                   std::string{self.cluster.uid(eviction.for_pod)}});
+    }
+    for (const PodId id : self.cluster.held()) {
+        state.held.emplace_back(self.cluster.uid(id), self.cluster.name(self.cluster.pod(id).nominated));
+    }
     return state;
 }
 
@@ -89,8 +107,15 @@ void bind_scheduling(const py::module_& module) {
         .def_property_readonly("counts", [](const Reason& reason) {
             return std::map<std::string, std::int64_t>{reason.counts.begin(), reason.counts.end()};
         });
+    py::class_<EvictionState>(module, "Eviction")
+        .def_readonly("uid", &EvictionState::uid)
+        .def_readonly("node", &EvictionState::node)
+        .def_readonly("why", &EvictionState::why)
+        .def_readonly("for_uid", &EvictionState::for_uid);
     py::class_<OutcomeState>(module, "Outcome")
         .def_readonly("binds", &OutcomeState::binds)
+        .def_readonly("evictions", &OutcomeState::evictions)
+        .def_readonly("held", &OutcomeState::held)
         .def_readonly("waiting", &OutcomeState::waiting);
     py::class_<SchedulerHandle>(module, "Scheduler")
         .def(py::init<Cluster&, Policy>(), py::arg("cluster"), py::arg("policy") = Policy{},

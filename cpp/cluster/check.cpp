@@ -209,6 +209,9 @@ void Cluster::check_users() const {
             ++volumes[volume.value()];
         }
     }
+    for (const auto& [name, budget] : budgets_) {
+        ++users.selectors[budget.selector];
+    }
     selection_.check(users);
     require(topologies == topologies_.users(), "users of topologies");
     require(claims == claim_names_.users(), "users of claims");
@@ -309,6 +312,21 @@ void Cluster::check() const {
     }
     require(static_cast<std::int64_t>(uids_.size()), attached + static_cast<std::int64_t>(waiting_.size()),
             "Pods");
+
+    std::map<std::int32_t, std::uint32_t> priorities;
+    for (std::size_t number = 0; number < pods_.size(); ++number) {
+        const Pod& pod = pods_[PodId{number}];
+        const auto listed = [&](const std::vector<PodId>& list) {
+            return std::ranges::count(list, PodId{number}) == 1;
+        };
+        require(pod.held == listed(held_), "held Pods");
+        require(!pod.held || pod.phase == Phase::nominated, "a held Pod that is nowhere");
+        require(pod.leaving == listed(leaving_), "leaving Pods");
+        if (pod.node.valid()) {
+            ++priorities[pod.priority];
+        }
+    }
+    require(priorities == priorities_, "priorities");
 
     std::vector<std::uint32_t> pods_of_spec(specs_.size());
     for (const Pod& pod : pods_.values()) {

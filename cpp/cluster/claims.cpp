@@ -74,17 +74,18 @@ void Cluster::claim_missing(Node& node, PodId id) {
     claim_missing_instances(node, id);
 }
 
-void Cluster::unclaim(Node& node, PodId id) {
+// is_gone: so is what the agent sees in its hands.
+void Cluster::unclaim(Node& node, PodId id, bool is_gone) {
     const Pod& pod = pods_[id];
     if (!node.cuts.empty()) {
         for (const Held& held : pod.instances) {
-            unclaim(node, id, held);
+            unclaim(node, id, held, is_gone);
         }
     }
     for (const std::uint16_t slot : pod.gpus) {
         const std::int32_t free = node.gpu_free[slot] + specs_[pod.spec].spec->gpu_slot_milli();
         set_slot(node, slot, free);
-        if (free == whole_gpu) {
+        if (free == whole_gpu && !(is_gone && !node.cuts.empty() && node.spec->gpus[slot].pod == uid(id))) {
             leave_slot(node, slot);
         }
     }
@@ -236,11 +237,11 @@ void Cluster::claim(Node& node, PodId id, Held held) {
 }
 
 // What the agent still sees in its hands passes to a stranger.
-void Cluster::unclaim(Node& node, PodId id, Held held) {
+void Cluster::unclaim(Node& node, PodId id, Held held, bool is_gone) {
     Cut& cut = node.cuts[held.gpu];
     const GpuSpec& gpu = node.spec->gpus[held.gpu];
     const InstanceSpec* const instance = find_instance(gpu, held.placement);
-    if (instance != nullptr && !instance->pod.empty()) {
+    if (instance != nullptr && !instance->pod.empty() && !(is_gone && instance->pod == uid(id))) {
         std::ranges::find(cut.claims, Claim{held.placement, id})->pod = PodId{};
         return;
     }

@@ -9,7 +9,7 @@ namespace nos {
 
 void Cluster::refuse_in_transaction() const {
     if (in_transaction_) {
-        throw std::logic_error("a transaction is open on this Cluster: only assume and forget are allowed");
+        throw std::logic_error("a transaction is open on this Cluster: only decisions are allowed");
     }
 }
 
@@ -155,7 +155,16 @@ void Cluster::count(Node& node, PodId id) {
     claim_known(node, id);
 }
 
-void Cluster::uncount(Node& node, PodId id) {
+// A Pod's part in the sums of its node, with the slots that it is known to hold or looks for.
+void Cluster::enter(Node& node, PodId id, Claiming claiming) {
+    count(node, id);
+    if (claiming == Claiming::all) {
+        claim_missing(node, id);
+    }
+    count_excess(node, id, 1);
+}
+
+void Cluster::uncount(Node& node, PodId id, bool is_gone) {
     const InternedSpec& interned = specs_[pods_[id].spec];
     add_requests(node, interned, -1);
     for (const HostPort& host_port : interned.spec->host_ports) {
@@ -165,7 +174,7 @@ void Cluster::uncount(Node& node, PodId id) {
         node.leave_volume(volume);
     }
     count_excess(node, id, -1);
-    unclaim(node, id);
+    unclaim(node, id, is_gone);
 }
 
 // What a Pod lacks: the API server let another scheduler overcommit the node, or it is cut in another way

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -67,6 +68,12 @@ struct ModelRoom {
     std::int64_t empty_gpus = 0;     // without a claim
 };
 
+// Of how many Pods at once.
+struct Budget {
+    SelectorId selector;
+    std::int64_t allowed = 0;
+};
+
 // What is known of a Pod that the API server has.
 struct PodRecord {
     std::shared_ptr<const PodSpec> spec;
@@ -76,6 +83,8 @@ struct PodRecord {
     std::string_view node;     // empty: it waits for nos, unless it is on a node already
     bool terminating = false;  // it is counted until it is gone, but does not weigh in a spread
     bool nominated = false;    // not bound yet: another scheduler will
+    bool preempts = true;      // others may be evicted for it
+    std::string_view wish;     // of one that waits: the node where room was being made for it
     Slots gpus;                // what it is known to hold
     Instances instances;       // likewise
 };
@@ -96,6 +105,22 @@ class Cluster {
     void assume(PodId id, NodeId node_id, Slots gpus, Instances instances, std::vector<std::string> volumes);
     // Return an assumed Pod to the waiting ones; false when it is not assumed.
     bool forget(PodId id);
+
+    // Keep a waiting Pod's room on a node from everybody, until it is released or placed. Throws
+    // std::invalid_argument when it does not wait.
+    void hold(PodId id, NodeId node_id);
+    // Return a held Pod to the waiting ones, which wishes for that node; false when it is not held.
+    bool release(PodId id);
+    // It does not wish for a node any more.
+    void drop_wish(PodId id);
+    // Whether a Pod on a node is to be evicted for another one.
+    void set_leaving(PodId id, bool leaving);
+    // Whether nobody may count on the Pod's eviction now.
+    void protect(PodId id, bool on) { pods_[id].is_protected = on; }
+
+    // A PodDisruptionBudget: how many of the Pods that it selects may be evicted now.
+    void upsert_budget(std::string_view name, const PodSelector& selector, std::int64_t allowed);
+    bool remove_budget(std::string_view name);
 
     // Counts Pods as if they had arrived: a demand that is known in advance.
     void expect(const PodSpec& spec, std::int64_t pods) { demand_.record(spec, pods); }
@@ -121,6 +146,17 @@ class Cluster {
         return nodes_[node].present() || !nodes_[node].pods.empty() || !nodes_[node].nominated.empty();
     }
     [[nodiscard]] std::span<const PodId> waiting() const { return waiting_; }
+    [[nodiscard]] std::span<const PodId> held() const { return held_; }
+    [[nodiscard]] std::span<const PodId> leaving() const { return leaving_; }
+    // The lowest of all Pods on nodes; nothing when there are none.
+    [[nodiscard]] std::optional<std::int32_t> lowest_priority() const {
+        return priorities_.empty() ? std::nullopt : std::optional{priorities_.begin()->first};
+    }
+    // By name.
+    [[nodiscard]] const std::map<std::string, Budget, std::less<>>& budgets() const { return budgets_; }
+    [[nodiscard]] bool selects(const Budget& budget, PodId id) const {
+        return selection_.selects(budget.selector, selection_.kin(pods_[id].labels));
+    }
     [[nodiscard]] std::size_t node_count() const { return present_nodes_; }
     [[nodiscard]] std::size_t pod_count() const { return uids_.size(); }
     [[nodiscard]] std::int64_t gpu_capacity_milli() const { return gpu_capacity_milli_; }
@@ -160,14 +196,18 @@ class Cluster {
     friend class Transaction;
     friend class Guest;
     friend class Visit;
+    friend class Absence;
 
     // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
     enum class Claiming : std::uint8_t { known, all };
 
-    // What undoes one assume or forget.
+    enum class Act : std::uint8_t { assumed, forgotten, held, released, wished, left, stayed };
+
+    // What undoes one of these.
     struct Undo {
+        Act act = Act::assumed;
         PodId pod;
-        NodeId node;  // where it was assumed before; invalid when it waited
+        NodeId node;  // where it was assumed or held before, or what it wished for
         Slots gpus;
         Instances instances;
         std::vector<std::string> volumes;
@@ -193,9 +233,12 @@ class Cluster {
     void stop_waiting(PodId id);
     void undo(const Undo& last);
     void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, Claiming claiming);
-    void detach(PodId id);
+    void detach(PodId id, bool is_gone = false);
+    void set_priority(Pod& pod, std::int32_t priority);
+    void drop_priority(std::int32_t priority);
+    void enter(Node& node, PodId id, Claiming claiming);
     void count(Node& node, PodId id);
-    void uncount(Node& node, PodId id);
+    void uncount(Node& node, PodId id, bool is_gone = false);
     void count_excess(Node& node, PodId id, std::int64_t sign) const;
     static void add_requests(Node& node, const InternedSpec& interned, std::int64_t sign);
     void check_relations() const;
@@ -206,7 +249,7 @@ class Cluster {
 
     void claim_known(Node& node, PodId id);
     void claim_missing(Node& node, PodId id);
-    void unclaim(Node& node, PodId id);
+    void unclaim(Node& node, PodId id, bool is_gone);
     void claim_known_slots(Node& node, PodId id);
     void claim_missing_slots(Node& node, PodId id);
     bool claim_slot(Node& node, Pod& pod, std::uint16_t slot);
@@ -215,7 +258,7 @@ class Cluster {
     [[nodiscard]] std::vector<ProfileRequest> missing_instances(const Node& node, PodId id) const;
     [[nodiscard]] bool lacks(const Node& node, PodId id, Held held) const;
     void claim(Node& node, PodId id, Held held);
-    void unclaim(Node& node, PodId id, Held held);
+    void unclaim(Node& node, PodId id, Held held, bool is_gone);
     void set_slot(Node& node, std::size_t slot, std::int32_t free);
     void leave_slot(Node& node, std::size_t slot);
 
@@ -240,6 +283,10 @@ class Cluster {
     std::vector<SpecId> free_specs_;
     std::size_t unused_specs_ = 0;  // specs without a Pod are kept for a while: their like may come again
     std::vector<PodId> waiting_;
+    std::vector<PodId> held_;
+    std::vector<PodId> leaving_;
+    std::map<std::int32_t, std::uint32_t> priorities_;  // of Pods on nodes
+    std::map<std::string, Budget, std::less<>> budgets_;
     Demand demand_;
 
     std::size_t present_nodes_ = 0;
@@ -256,11 +303,12 @@ class Cluster {
     mutable Door door_;
 };
 
-// Pods that other schedulers have nominated to a node take their room there for as long as a question takes:
-// those of at least this priority, whom a Pod may not overtake.
+// Pods that are nominated to a node take their room there for as long as a question takes: those that are
+// held, and those of at least this priority, whom a Pod may not overtake.
 class Visit {
   public:
-    Visit(Cluster& cluster, NodeId node, std::int32_t priority);
+    // is_noticed: see Absence.
+    Visit(Cluster& cluster, NodeId node, std::int32_t priority, bool is_noticed = true);
     ~Visit();
     Visit(const Visit&) = delete;
     Visit& operator=(const Visit&) = delete;
@@ -271,7 +319,33 @@ class Visit {
 
   private:
     Cluster& cluster_;
+    NodeId node_;
+    bool is_noticed_;
     std::vector<PodId> visitors_;
+};
+
+// Pods that leave a present node for as long as a question takes, with all that its agent sees in their
+// hands.
+class Absence {
+  public:
+    // is_noticed: the node has changed, and who looks at the Pods on it sees them gone. Else its room has,
+    // and nobody is told.
+    Absence(Cluster& cluster, NodeId node, bool is_noticed);
+    ~Absence();
+    Absence(const Absence&) = delete;
+    Absence& operator=(const Absence&) = delete;
+    Absence(Absence&&) = delete;
+    Absence& operator=(Absence&&) = delete;
+
+    void take(PodId id);
+    void put_back(PodId id);
+    [[nodiscard]] std::span<const PodId> absent() const { return absent_; }
+
+  private:
+    Cluster& cluster_;
+    NodeId node_;
+    bool is_noticed_;
+    std::vector<PodId> absent_;
 };
 
 // A Pod that is only asked about, for as long as the question takes: as interned as one of the Cluster's own.

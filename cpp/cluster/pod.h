@@ -17,7 +17,7 @@ enum class Phase : std::uint8_t {
     waiting,  // for nos to place it
     assumed,  // placed by nos, not confirmed by the API server yet
     bound,
-    nominated,  // another scheduler is about to bind it: takes no room but in a Visit
+    nominated,  // about to be bound, by another scheduler or, if held, by nos: takes no room but in a Visit
 };
 
 using Slots = Few<std::uint16_t, 8>;  // GPU slots of one node
@@ -29,11 +29,16 @@ struct Pod {
     SpecId spec;
     LabelsId labels;
     bool terminating = false;
-    NodeId node;              // where it is assumed or bound
-    NodeId nominated;         // where it is nominated
-    std::uint32_t index = 0;  // of this Pod in node.pods, or in the Cluster's waiting list
-    Slots gpus;               // the slots it holds whole or in part; on an absent node those it wants back
-    Instances instances;      // the MIG instances it holds, on nodes that nos cuts; likewise
+    bool preempts = true;       // others may be evicted for it
+    bool held = false;          // it is nominated by nos: room is being made, and nobody else gets it
+    bool leaving = false;       // it is to be evicted for another one
+    bool is_protected = false;  // its eviction was refused: nobody counts on it now
+    NodeId wish;                // of a waiting one: where room was being made for it
+    NodeId node;                // where it is assumed or bound
+    NodeId nominated;           // where it is nominated
+    std::uint32_t index = 0;    // of this Pod in node.pods, or in the Cluster's waiting list
+    Slots gpus;                 // the slots it holds whole or in part; on an absent node those it wants back
+    Instances instances;        // the MIG instances it holds, on nodes that nos cuts; likewise
     std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
 

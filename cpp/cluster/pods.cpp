@@ -81,8 +81,14 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         demand_.record(*record.spec);
     }
     Pod& pod = pods_[id];
-    pod.priority = record.priority;
+    set_priority(pod, record.priority);
     pod.arrival = record.arrival;
+    pod.preempts = record.preempts;
+    if (!record.node.empty()) {
+        pod.wish = NodeId{};
+    } else if (!pod.wish.valid()) {  // what we know is newer than what the API server has been told
+        pod.wish = find_node(record.wish).value_or(NodeId{});
+    }
 
     if (record.nominated) {
         if (pod.node.valid()) {
@@ -168,6 +174,7 @@ bool Cluster::remove_pod(std::string_view uid) {
     if (node.valid()) {
         release_if_unused(node);
     }
+    set_leaving(*id, false);
     release(pods_[*id].spec);
     selection_.release(pods_[*id].labels);
     pods_[*id] = {};
@@ -211,7 +218,7 @@ void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances,
     stop_waiting(id);
     attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), Claiming::known);
     if (in_transaction_) {
-        journal_.push_back({id, NodeId{}, {}, {}, {}});
+        journal_.push_back({Act::assumed, id, NodeId{}, {}, {}, {}});
     }
 }
 
@@ -223,7 +230,7 @@ bool Cluster::forget(PodId id) {
     const NodeId node = pod.node;
     detach(id);
     if (in_transaction_) {
-        journal_.push_back({id, node, pod.gpus, pod.instances, pod.volumes});
+        journal_.push_back({Act::forgotten, id, node, pod.gpus, pod.instances, pod.volumes});
     } else {
         release_if_unused(node);
     }
@@ -236,12 +243,31 @@ bool Cluster::forget(PodId id) {
 
 // The Pod is as it was, whatever has become of the node: gone, or too small for it.
 void Cluster::undo(const Undo& last) {
-    if (last.node.valid()) {
-        stop_waiting(last.pod);
-        pods_[last.pod].volumes = last.volumes;
-        attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
-    } else {
-        forget(last.pod);
+    switch (last.act) {
+        case Act::assumed:
+            forget(last.pod);
+            break;
+        case Act::forgotten:
+            stop_waiting(last.pod);
+            pods_[last.pod].volumes = last.volumes;
+            attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
+            break;
+        case Act::held:
+            release(last.pod);
+            pods_[last.pod].wish = last.node;
+            break;
+        case Act::released:
+            hold(last.pod, last.node);
+            break;
+        case Act::wished:
+            pods_[last.pod].wish = last.node;
+            break;
+        case Act::left:
+            set_leaving(last.pod, false);
+            break;
+        case Act::stayed:
+            set_leaving(last.pod, true);
+            break;
     }
 }
 
@@ -255,6 +281,9 @@ NodeId Cluster::leave(PodId id) {
         node = std::exchange(pod.nominated, NodeId{});
         std::erase(nodes_[node].nominated, id);
         touch(node);
+        if (std::exchange(pod.held, false)) {
+            std::erase(held_, id);
+        }
     } else if (pod.phase != Phase::absent) {
         detach(id);
         pod.volumes.clear();
@@ -268,22 +297,6 @@ void Cluster::nominate(PodId id, NodeId node) {
     pods_[id].nominated = node;
     nodes_[node].nominated.push_back(id);
     touch(node);
-}
-
-Visit::Visit(Cluster& cluster, NodeId node, std::int32_t priority) : cluster_{cluster} {
-    std::ranges::copy_if(cluster.nodes_[node].nominated, std::back_inserter(visitors_),
-                         [&](PodId id) { return cluster.pods_[id].priority >= priority; });
-    for (const PodId id : visitors_) {
-        cluster.attach(id, node, Phase::nominated, {}, {}, Cluster::Claiming::all);
-    }
-}
-
-Visit::~Visit() {
-    for (const PodId id : visitors_) {
-        cluster_.detach(id);
-        cluster_.pods_[id].gpus.clear();
-        cluster_.pods_[id].instances.clear();
-    }
 }
 
 void Cluster::start_waiting(PodId id) {
@@ -313,21 +326,24 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     node.pods.push_back(id);
     take_claims(pod, true);
     choose_volumes(pod, true);
+    if (phase != Phase::nominated) {
+        ++priorities_[pod.priority];
+    }
     if (node.present()) {
-        count(node, id);
-        if (claiming == Claiming::all) {
-            claim_missing(node, id);
-        }
-        count_excess(node, id, 1);
+        enter(node, id, claiming);
     }
     touch(node_id);
 }
 
-void Cluster::detach(PodId id) {
+// is_gone: so is what the node's agent sees in its hands.
+void Cluster::detach(PodId id, bool is_gone) {
     Pod& pod = pods_[id];
     Node& node = nodes_[pod.node];
+    if (pod.phase != Phase::nominated) {
+        drop_priority(pod.priority);
+    }
     if (node.present()) {
-        uncount(node, id);
+        uncount(node, id, is_gone);
     }
     touch(pod.node);  // of an absent one, too: what the Pod had for itself is free
     node.pods[pod.index] = node.pods.back();

@@ -9,6 +9,9 @@ std::vector<PodId> order(const Cluster& cluster) {
     std::ranges::sort(pods, [&](PodId a, PodId b) {
         const Pod& left = cluster.pod(a);
         const Pod& right = cluster.pod(b);
+        if (left.wish.valid() != right.wish.valid()) {
+            return left.wish.valid();
+        }
         if (left.priority != right.priority) {
             return left.priority > right.priority;
         }

@@ -7,7 +7,8 @@
 
 namespace nos {
 
-// The waiting Pods: highest priority first, then earliest arrival, then uid.
+// The waiting Pods: those for whom room was made, then highest priority first, then earliest arrival, then
+// uid.
 std::vector<PodId> order(const Cluster& cluster);
 
 }  // namespace nos

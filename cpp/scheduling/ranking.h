@@ -37,6 +37,10 @@ class Ranking {
     [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec);
     // By node, of everything.
     [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
+    // Whether the node would do if it had room and nobody else were there.
+    [[nodiscard]] bool spec_fits(NodeId id) const { return spec_verdicts_[id].fits(); }
+    // Whether the Pods on nodes matter to it, beside the room that they take.
+    [[nodiscard]] bool looks_at_pods() const { return neighbours_.has_value(); }
     // Changes whenever a verdict may have.
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] std::size_t size() const { return verdicts_.size(); }

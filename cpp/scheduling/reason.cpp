@@ -10,7 +10,7 @@ namespace nos {
 
 namespace {
 
-constexpr std::array<std::string_view, 22> code_names = {
+constexpr std::array<std::string_view, 23> code_names = {
     "Unsupported",          "NoNodes",
     "Unschedulable",        "Taint",
     "NodeAffinity",         "HostPort",
@@ -22,6 +22,7 @@ constexpr std::array<std::string_view, 22> code_names = {
     "VolumeAffinity",       "TopologySpread",
     "PodAffinity",          "PodAntiAffinity",
     "NodeFeature",          "OnlyByDra",
+    "MakingRoom",
 };
 
 ReasonCode code_of(std::uint8_t cause) {

@@ -35,6 +35,7 @@ enum class ReasonCode : std::uint8_t {
     pod_anti_affinity,  // its own, or that of Pods that are there
     node_feature,       // nodes lack a feature that it needs
     only_by_dra,        // what it asks for is there as DRA devices, which nos does not hand out
+    making_room,        // others are being evicted for it
 };
 
 std::string_view name(ReasonCode code);

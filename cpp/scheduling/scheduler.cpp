@@ -21,7 +21,7 @@ std::optional<Bind> Scheduler::place(PodId id) {
     if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id).priority);
+    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id));
     if (!node) {
         return std::nullopt;
     }
@@ -35,10 +35,16 @@ std::optional<Bind> Scheduler::place(PodId id) {
     return Bind{id, *node, pod.gpus, pod.instances, pod.volumes};
 }
 
-// The best node of those that also have room for Pods that are nominated there.
-std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority) {
+// The node where room was made for it, or the best of those that also have room for Pods that are nominated
+// there.
+std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod) {
+    const std::int32_t priority = pod.priority;
     std::vector<NodeId> too_full;
     ranking.refresh(cluster_, scorer_, spec);
+    if (pod.wish.valid() && ranking.verdicts(cluster_, spec)[pod.wish].fits() &&
+        fits_beside_nominated(ranking, spec, priority, pod.wish)) {
+        return pod.wish;
+    }
     ranking.readmit(cluster_, scorer_, spec, priority);
     while (true) {
         ranking.refresh(cluster_, scorer_, spec);
@@ -86,11 +92,13 @@ Table<NodeId, Verdict> Scheduler::verdicts(Ranking& ranking, const InternedSpec&
 Outcome Scheduler::schedule() {
     Outcome outcome;
     Transaction transaction{cluster_};
+    recall();
     std::vector<PodId> left;
     for (const PodId id : order(cluster_)) {
         if (auto bind = place(id)) {
             outcome.binds.push_back(std::move(*bind));
-        } else {
+        } else if (!make_room(id)) {
+            cluster_.drop_wish(id);
             left.push_back(id);
         }
     }
@@ -99,6 +107,10 @@ Outcome Scheduler::schedule() {
     for (const PodId id : left) {
         outcome.waiting.push_back({id, reason_for(id)});
     }
+    for (const PodId id : cluster_.held()) {
+        outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id))});
+    }
+    outcome.evictions = evictions_;
     transaction.commit();
     return outcome;
 }
@@ -161,6 +173,14 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     binds = std::move(after);
     left = std::move(still_left);
     return true;
+}
+
+Reason Scheduler::making_room(PodId id) const {
+    std::int64_t pods = std::ranges::count(evictions_, id, &Eviction::for_pod);
+    return {ReasonCode::making_room,
+            "room is made for it on node " + std::string{cluster_.name(cluster_.pod(id).nominated)} + ": " +
+                std::to_string(pods) + (pods == 1 ? " Pod has" : " Pods have") + " to go first.",
+            {}};
 }
 
 std::int64_t Scheduler::units(const Bind& bind) const {

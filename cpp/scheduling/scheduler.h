@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "ranking.h"
 #include "reason.h"
 #include "score.h"
+#include "victims.h"
 
 namespace nos {
 
@@ -29,9 +31,18 @@ struct Waiting {
     std::shared_ptr<Reason> reason;  // equal Pods share one
 };
 
+// Decision: this Pod is to be evicted so that another one gets its room.
+struct Eviction {
+    PodId pod;
+    NodeId node;
+    Cause cause = Cause::priority;
+    PodId for_pod;
+};
+
 struct Outcome {
     std::vector<Bind> binds;  // every one is assumed in the Cluster
     std::vector<Waiting> waiting;
+    std::vector<Eviction> evictions;  // all that are wanted now, those of earlier cycles too
 };
 
 // Decides on one Cluster, which must outlive it. Between cycles it keeps only what saves work in the next
@@ -42,8 +53,9 @@ class Scheduler {
 
     // Places one waiting Pod if it fits; its Bind is assumed in the Cluster.
     std::optional<Bind> place(PodId id);
-    // Places every waiting Pod that fits, in order; and then, if some are left over, the MIG instances anew,
-    // as long as that lets more in. All or nothing: an exception leaves the Cluster as it was.
+    // Places every waiting Pod that fits, in order, and holds those for whom room can be made by evictions;
+    // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
+    // an exception leaves the Cluster as it was.
     Outcome schedule();
     // The nodes where such a Pod would fit now.
     [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
@@ -67,9 +79,21 @@ class Scheduler {
         std::vector<std::unique_ptr<Known>> kins;
     };
 
+    // Pods for whom one search serves.
+    struct Preempting {
+        SpecId spec;
+        KinId kin;
+        std::int32_t priority = 0;
+
+        auto operator<=>(const Preempting&) const = default;
+    };
+
+    void recall();
+    bool make_room(PodId id);
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
-    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
+    [[nodiscard]] Reason making_room(PodId id) const;
+    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
     Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     Known& known_of(PodId id);
@@ -81,6 +105,11 @@ class Scheduler {
     Table<SpecId, KnownSpec> known_;
     std::size_t rankings_ = 0;
     std::uint64_t uses_ = 0;
+
+    // Of the cycle.
+    std::vector<Eviction> evictions_;
+    std::set<PodId> chosen_;  // by the cycle before, to be evicted
+    std::set<Preempting> hopeless_;
 };
 
 }  // namespace nos

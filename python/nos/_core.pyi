@@ -317,7 +317,11 @@ class PodState:
     def uid(self) -> str: ...
     @property
     def phase(self) -> str:
-        """waiting, assumed (decided, not confirmed by the API server), bound, or nominated by another scheduler."""
+        """waiting, held (room is made for it on a node), assumed (decided, not confirmed by the API server), bound, or
+        nominated by another scheduler."""
+    @property
+    def leaving(self) -> bool:
+        """Whether it is to be evicted for another Pod."""
     @property
     def node(self) -> str: ...
     @property
@@ -339,7 +343,7 @@ class PodState:
 
 @final
 class Transaction:
-    """Records every assume and forget on its Cluster until commit; undoes them at the end without one.
+    """Records every assume, forget, hold and release on its Cluster until commit; undoes them at the end without one.
 
     A context manager. One at a time per Cluster; upserts and removals are refused (RuntimeError) while it is open.
     """
@@ -372,13 +376,16 @@ class Cluster:
         nominated: bool = False,
         gpus: Sequence[int] = (),
         instances: Sequence[_Held] = ...,
+        preempts: bool = True,
+        wish: str = "",
     ) -> None:
         """Record a Pod: waiting for nos when node is empty, else bound there (the node may not be known yet).
 
         arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
         it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted
         until it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the
-        node, where no Pod of its priority or a lower one takes its room. An assumed or bound Pod that is upserted
+        node, where no Pod of its priority or a lower one takes its room. preempts: others may be evicted for it. wish:
+        of one that waits, the node where room was being made for it, as far as the API server knows. An assumed or bound Pod that is upserted
         without a node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
@@ -398,6 +405,16 @@ class Cluster:
         the volumes (for its claims; "" for one that is to be made) is chosen for another assumed Pod."""
     def forget(self, uid: str) -> bool:
         """Return an assumed Pod to the waiting ones; False when it is not assumed."""
+    def hold(self, uid: str, node: str) -> None:
+        """Keep a waiting Pod's room on a node from everybody until it is released or placed. KeyError for unknown
+        names, ValueError when it does not wait."""
+    def release(self, uid: str) -> bool:
+        """Return a held Pod to the waiting ones; it wishes for that node. False when it is not held."""
+    def protect(self, uid: str, on: bool) -> None:
+        """Whether nobody may count on the Pod's eviction now: it was refused. KeyError when unknown."""
+    def upsert_budget(self, name: str, selector: PodSelector, allowed: int) -> None:
+        """A PodDisruptionBudget: how many of the Pods that it selects may be evicted now."""
+    def remove_budget(self, name: str) -> bool: ...
     def expect(self, spec: PodSpec, pods: int = 1) -> None:
         """Count Pods as if they had arrived: a demand known in advance. The scores nos and fgd learn from arrivals."""
     def transaction(self) -> Transaction: ...
@@ -460,7 +477,7 @@ class Reason:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
         HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
         InsufficientResource, VolumeNotReady, VolumeInUse, VolumeLimit, VolumeAffinity, TopologySpread, PodAffinity,
-        PodAntiAffinity, NodeFeature, OnlyByDra."""
+        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""
@@ -469,11 +486,32 @@ class Reason:
         """Nodes per cause; a node that lacks two things counts under both."""
 
 @final
+class Eviction:
+    """Decision: this Pod, on this node, is to be evicted, as the Pod for_uid gets its room."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def why(self) -> str:
+        """priority: of the other Pod. reclaim: its quota takes back what it lent."""
+    @property
+    def for_uid(self) -> str: ...
+
+@final
 class Outcome:
     """What one cycle decided. Every Bind is already assumed in the Cluster."""
 
     @property
     def binds(self) -> list[Bind]: ...
+    @property
+    def evictions(self) -> list[Eviction]:
+        """All that are wanted now, those that an earlier cycle wanted too."""
+    @property
+    def held(self) -> list[tuple[str, str]]:
+        """Pods (uid) for whom room is made, and on which node. Nobody else gets it. They are among the waiting, too,
+        with the code MakingRoom, and among the binds of the cycle that finds the room there."""
     @property
     def waiting(self) -> list[tuple[str, Reason]]: ...
 
@@ -484,9 +522,11 @@ class Scheduler:
 
     def __init__(self, cluster: Cluster, policy: Policy = ...) -> None: ...
     def schedule(self) -> Outcome:
-        """Place every waiting Pod that fits, highest priority first, then earliest arrival, then uid. Where some are
-        left over, MIG instances of this cycle are planned once more, large ones first, if that lets more in and
-        nobody out. Releases the GIL; the Cluster refuses entry from other threads (ClusterBusy) meanwhile."""
+        """Place every waiting Pod that fits: those for whom room was made, then highest priority first, then earliest
+        arrival, then uid. Hold those that fit nowhere, but would once others are evicted, who are chosen so that the
+        fewest and least important go, and none who could stay. Where some are left over, MIG instances of this cycle
+        are planned once more, large ones first, if that lets more in and nobody out. Releases the GIL; the Cluster
+        refuses entry from other threads (ClusterBusy) meanwhile."""
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""

@@ -1,0 +1,157 @@
+// Room that is made for Pods: who is held on a node, who leaves for whom, and what if.
+#include <algorithm>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "cluster.h"
+
+namespace nos {
+
+void Cluster::hold(PodId id, NodeId node_id) {
+    Pod& pod = pods_[id];
+    if (pod.phase != Phase::waiting) {
+        throw std::invalid_argument("Pod " + std::string{uid(id)} + " does not wait");
+    }
+    stop_waiting(id);
+    pod.held = true;
+    held_.push_back(id);
+    nominate(id, node_id);
+    if (in_transaction_) {
+        journal_.push_back({Act::held, id, pod.wish, {}, {}, {}});
+    }
+    pod.wish = node_id;
+}
+
+bool Cluster::release(PodId id) {
+    if (!pods_[id].held) {
+        return false;
+    }
+    const NodeId node = leave(id);
+    start_waiting(id);
+    if (in_transaction_) {
+        journal_.push_back({Act::released, id, node, {}, {}, {}});
+    } else {
+        release_if_unused(node);
+    }
+    return true;
+}
+
+void Cluster::drop_wish(PodId id) {
+    const NodeId wish = std::exchange(pods_[id].wish, NodeId{});
+    if (in_transaction_ && wish.valid()) {
+        journal_.push_back({Act::wished, id, wish, {}, {}, {}});
+    }
+}
+
+void Cluster::set_leaving(PodId id, bool leaving) {
+    Pod& pod = pods_[id];
+    if (pod.leaving == leaving) {
+        return;
+    }
+    pod.leaving = leaving;
+    if (leaving) {
+        leaving_.push_back(id);
+    } else {
+        std::erase(leaving_, id);
+    }
+    if (in_transaction_) {
+        journal_.push_back({leaving ? Act::left : Act::stayed, id, NodeId{}, {}, {}, {}});
+    }
+}
+
+void Cluster::set_priority(Pod& pod, std::int32_t priority) {
+    if (pod.phase == Phase::assumed || pod.phase == Phase::bound) {
+        ++priorities_[priority];
+        drop_priority(pod.priority);
+    }
+    pod.priority = priority;
+}
+
+void Cluster::drop_priority(std::int32_t priority) {
+    if (const auto found = priorities_.find(priority); --found->second == 0) {
+        priorities_.erase(found);
+    }
+}
+
+// ---- budgets
+
+void Cluster::upsert_budget(std::string_view name, const PodSelector& selector, std::int64_t allowed) {
+    refuse_in_transaction();
+    const SelectorId id = selection_.intern(selector, false);
+    const auto [entry, is_new] = budgets_.try_emplace(std::string{name}, Budget{id, allowed});
+    if (!is_new) {
+        selection_.release(entry->second.selector, false);
+        entry->second = {id, allowed};
+    }
+}
+
+bool Cluster::remove_budget(std::string_view name) {
+    refuse_in_transaction();
+    const auto found = budgets_.find(name);
+    if (found == budgets_.end()) {
+        return false;
+    }
+    selection_.release(found->second.selector, false);
+    budgets_.erase(found);
+    return true;
+}
+
+// ---- questions
+
+Visit::Visit(Cluster& cluster, NodeId node, std::int32_t priority, bool is_noticed)
+    : cluster_{cluster}, node_{node}, is_noticed_{is_noticed} {
+    std::ranges::copy_if(cluster.nodes_[node].nominated, std::back_inserter(visitors_), [&](PodId id) {
+        return cluster.pods_[id].held || cluster.pods_[id].priority >= priority;
+    });
+    for (const PodId id : visitors_) {
+        if (is_noticed) {
+            cluster.attach(id, node, Phase::nominated, {}, {}, Cluster::Claiming::all);
+        } else if (Node& there = cluster.nodes_[node]; there.present()) {
+            cluster.enter(there, id, Cluster::Claiming::all);
+        }
+    }
+}
+
+Visit::~Visit() {
+    for (const PodId id : visitors_) {
+        if (is_noticed_) {
+            cluster_.detach(id);
+        } else if (Node& there = cluster_.nodes_[node_]; there.present()) {
+            cluster_.uncount(there, id);
+        }
+        cluster_.pods_[id].gpus.clear();
+        cluster_.pods_[id].instances.clear();
+    }
+}
+
+Absence::Absence(Cluster& cluster, NodeId node, bool is_noticed)
+    : cluster_{cluster}, node_{node}, is_noticed_{is_noticed} {}
+
+Absence::~Absence() {
+    while (!absent_.empty()) {
+        put_back(absent_.back());
+    }
+}
+
+void Absence::take(PodId id) {
+    if (is_noticed_) {
+        cluster_.detach(id, true);
+    } else {
+        cluster_.uncount(cluster_.nodes_[node_], id, true);
+    }
+    absent_.push_back(id);
+}
+
+void Absence::put_back(PodId id) {
+    std::erase(absent_, id);
+    const Pod& pod = cluster_.pods_[id];
+    if (is_noticed_) {
+        cluster_.attach(id, node_, pod.phase, pod.gpus, pod.instances, Cluster::Claiming::known);
+    } else {
+        cluster_.enter(cluster_.nodes_[node_], id, Cluster::Claiming::known);
+    }
+}
+
+}  // namespace nos
