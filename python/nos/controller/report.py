@@ -22,6 +22,7 @@ from msgspec import DecodeError
 
 from nos import _core
 from nos.controller.binder import Place
+from nos.controller.evictor import Order
 from nos.controller.ledger import Ledger
 from nos.controller.waiting import State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
@@ -47,6 +48,7 @@ class _Event(NamedTuple):
     reason: str
     action: str
     note: str
+    related: tuple[str, str, str] | None = None
 
 
 class Reporter:
@@ -125,6 +127,18 @@ class Reporter:
         """The API server does not let us bind this Pod."""
         self._note(waiting, "Warning", "FailedScheduling", "Binding", why)
 
+    def making_room(self, waiting: Waiting, orders: list[Order]) -> None:
+        """These are to go for a Pod that waits."""
+        who = ", ".join(f"{order.namespace}/{order.name}" for order in orders)
+        self._note(waiting, "Normal", "Preempting", "Preempting", f"Makes room on node {orders[0].node}: evicts {who}")
+
+    def evicted(self, order: Order, beneficiary: Waiting | None, note: str) -> None:
+        """A Pod is going, for another or for a reason of its own."""
+        to = (beneficiary.namespace, beneficiary.name, beneficiary.uid) if beneficiary else None
+        reason, action = ("Preempted", "Preempting") if order.for_uid else ("Evicted", "Evicting")
+        of = order.namespace, order.name, order.uid
+        self._events.append(_Event(datetime.now(UTC), *of, "Normal", reason, action, note, to))
+
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
@@ -195,6 +209,7 @@ class Reporter:
             reason=noted.reason,
             action=noted.action,
             note=noted.note,
+            related=noted.related,
         )
         try:
             await self._client.request("POST", path, body=body, attempts=2)

@@ -22,7 +22,9 @@ from nos import _core
 from nos.controller import loop
 from nos.controller.binder import Binder, Place
 from nos.controller.cutting import Cutter
+from nos.controller.evictor import Evictor
 from nos.controller.ledger import Ledger
+from nos.controller.nominations import Nominations
 from nos.controller.rejections import Rejections
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
@@ -87,11 +89,12 @@ class Controller:
             retry_period=election.retry_period_seconds,
         )
         self._ledger = Ledger(settings.scheduler_name)
+        may_write = self._may_write
         self._binder = Binder(
             client,
             self._ledger,
             in_flight=settings.binding.in_flight,
-            may_bind=lambda: self._lease.held or not election.enabled,
+            may_bind=may_write,
             on_bound=lambda *bound: self._reporter.bound(*bound),
             on_refused=lambda *refused: self._reporter.refused(*refused),
         )
@@ -106,7 +109,7 @@ class Controller:
         self._cutter = Cutter(
             client,
             self._ledger,
-            may_write=lambda: self._lease.held or not election.enabled,
+            may_write=may_write,
             bind=lambda waiting, pod: self._volumes.submit(waiting, pod),
             on_cut=lambda *cut: self._reporter.cut(*cut),
             on_failed=lambda *failed: self._reporter.not_cut(*failed),
@@ -115,11 +118,19 @@ class Controller:
             client,
             self._ledger,
             patience=settings.volume_binding_seconds,
-            may_write=lambda: self._lease.held or not election.enabled,
+            may_write=may_write,
             bind=self._bind,
             on_binding=lambda *binding: self._reporter.binding_volumes(*binding),
             on_failed=lambda *failed: self._reporter.volumes_not_bound(*failed),
         )
+        self._evictor = Evictor(
+            client,
+            self._ledger,
+            may_write=may_write,
+            on_wanted=self._reporter.making_room,
+            on_evicted=self._reporter.evicted,
+        )
+        self._nominations = Nominations(client, self._ledger, may_write=may_write)
         self._rejections = Rejections(client, self._ledger, self.metrics, on_rejected=self._reporter.rejected)
         self._ledger.pods.left_unrun = self._rejections.left_unrun
         self._watches = Watches(client, self._ledger)
@@ -150,8 +161,24 @@ class Controller:
             parts.create_task(self._volumes.run())
             parts.create_task(self._reporter.run())
             parts.create_task(self._rejections.run())
+            parts.create_task(self._evictor.run())
+            parts.create_task(self._nominations.run())
             window = self._settings.batch_window_seconds
-            parts.create_task(loop.run(self._ledger, scheduler, self._cutter, self._volumes, self._reporter, window))
+            parts.create_task(
+                loop.run(
+                    self._ledger,
+                    scheduler,
+                    self._cutter,
+                    self._volumes,
+                    self._evictor,
+                    self._nominations,
+                    self._reporter,
+                    window,
+                )
+            )
+
+    def _may_write(self) -> bool:
+        return self._lease.held or not self._settings.leader_election.enabled
 
     def _bind(self, waiting: Waiting, place: Place) -> None:
         """Its volumes are bound. That may have taken so long that its GPU has to be cut once more."""

@@ -9,6 +9,7 @@ from msgspec.json import encode
 
 from nos.kube.decode import GPUS_ANNOTATION, INSTANCES_ANNOTATION
 
+MAKING_ROOM = "MakingRoom"  # the core's code of a Pod for whom others are evicted
 CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
 BINDING_VOLUMES = "BindingVolumes"  # and of one whose volumes are being bound
 
@@ -54,8 +55,8 @@ def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, i
     """A strategic merge patch of a Pod's status: PodScheduled is False, and why.
 
     Node autoscalers make room for Pods whose reason is Unschedulable. No node helps a Pod that asks for what nos does
-    not handle (code Unsupported), nor one that has a node already (CUTTING, BINDING_VOLUMES), so these carry their code
-    instead.
+    not handle (code Unsupported), nor one that has a node already (CUTTING, BINDING_VOLUMES) or is about to have one
+    (MAKING_ROOM), so these carry their code instead.
 
     The resourceVersion makes it fail (409) where the Pod has changed meanwhile: a patch that came late must not say
     "unschedulable" of a Pod that was bound. is_news: the condition was not False before.
@@ -63,7 +64,7 @@ def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, i
     condition: dict[str, object] = {
         "type": "PodScheduled",
         "status": "False",
-        "reason": code if code in ("Unsupported", CUTTING, BINDING_VOLUMES) else "Unschedulable",
+        "reason": code if code in ("Unsupported", MAKING_ROOM, CUTTING, BINDING_VOLUMES) else "Unschedulable",
         "message": message,
     }
     if is_news:
@@ -84,9 +85,10 @@ def event(
     reason: str,
     action: str,
     note: str,
+    related: tuple[str, str, str] | None = None,
 ) -> tuple[str, bytes]:
-    """The path and body that create an events.k8s.io Event about a Pod."""
-    body = {
+    """The path and body that create an events.k8s.io Event about a Pod. related: namespace, name and uid of another."""
+    body: dict[str, object] = {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"namespace": namespace, "name": f"{pod[:200]}.{secrets.token_hex(8)}"},
@@ -97,9 +99,15 @@ def event(
         "reason": reason,
         "type": type_,
         "note": _shortened(note),
-        "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": pod, "uid": uid},
+        "regarding": _pod(namespace, pod, uid),
     }
+    if related:
+        body["related"] = _pod(*related)
     return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events", encode(body)
+
+
+def _pod(namespace: str, name: str, uid: str) -> dict[str, str]:
+    return {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": uid}
 
 
 def _shortened(note: str) -> str:
