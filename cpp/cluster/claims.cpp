@@ -241,7 +241,8 @@ void Cluster::unclaim(Node& node, PodId id, Held held, bool is_gone) {
     Cut& cut = node.cuts[held.gpu];
     const GpuSpec& gpu = node.spec->gpus[held.gpu];
     const InstanceSpec* const instance = find_instance(gpu, held.placement);
-    if (instance != nullptr && !instance->pod.empty() && !(is_gone && instance->pod == uid(id))) {
+    if (instance != nullptr && !instance->pod.empty() &&
+        !(is_gone && (!id.valid() || instance->pod == uid(id)))) {
         std::ranges::find(cut.claims, Claim{held.placement, id})->pod = PodId{};
         return;
     }

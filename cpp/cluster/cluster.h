@@ -339,13 +339,17 @@ class Absence {
 
     void take(PodId id);
     void put_back(PodId id);
-    [[nodiscard]] std::span<const PodId> absent() const { return absent_; }
+    // What the agent sees in the hands of Pods that are on no record, most likely no more; false when there
+    // is nothing.
+    bool take_strangers();
 
   private:
     Cluster& cluster_;
     NodeId node_;
     bool is_noticed_;
     std::vector<PodId> absent_;
+    std::vector<Held> strangers_;
+    std::vector<std::uint16_t> withheld_;  // whole GPUs, of strangers
 };
 
 // A Pod that is only asked about, for as long as the question takes: as interned as one of the Cluster's own.

@@ -133,6 +133,36 @@ Absence::~Absence() {
     while (!absent_.empty()) {
         put_back(absent_.back());
     }
+    Node& node = cluster_.nodes_[node_];
+    for (const Held& held : strangers_) {
+        cluster_.claim(node, PodId{}, held);
+    }
+    for (const std::uint16_t slot : withheld_) {
+        cluster_.leave_slot(node, slot);
+    }
+}
+
+bool Absence::take_strangers() {
+    Node& node = cluster_.nodes_[node_];
+    for (std::uint16_t slot = 0; slot < node.cuts.size(); ++slot) {
+        const GpuSpec& gpu = node.spec->gpus[slot];
+        for (const Claim& claim : node.cuts[slot].claims) {
+            if (!claim.pod.valid()) {
+                strangers_.push_back({slot, claim.placement});
+            }
+        }
+        if (node.cuts[slot].withheld && !gpu.pod.empty() && gpu.can_be_whole()) {
+            withheld_.push_back(slot);
+        }
+    }
+    for (const Held& held : strangers_) {
+        cluster_.unclaim(node, PodId{}, held, true);
+    }
+    for (const std::uint16_t slot : withheld_) {
+        node.cuts[slot].withheld = false;
+        cluster_.set_slot(node, slot, whole_gpu);
+    }
+    return !strangers_.empty() || !withheld_.empty();
 }
 
 void Absence::take(PodId id) {

@@ -31,11 +31,17 @@ void Transaction::rollback() {
     if (!std::exchange(open_, false)) {
         return;
     }
+    rollback_to(0);
     cluster_.in_transaction_ = false;
-    while (!cluster_.journal_.empty()) {
+}
+
+void Transaction::rollback_to(std::size_t mark) {
+    cluster_.in_transaction_ = false;  // what undoes is not undone
+    while (cluster_.journal_.size() > mark) {
         cluster_.undo(cluster_.journal_.back());
         cluster_.journal_.pop_back();
     }
+    cluster_.in_transaction_ = true;
 }
 
 }  // namespace nos

@@ -20,6 +20,10 @@ class Transaction {
     void commit();
     void rollback();
 
+    // A point to come back to: undo what was decided after it, and stay open.
+    [[nodiscard]] std::size_t mark() const { return cluster_.journal_.size(); }
+    void rollback_to(std::size_t mark);
+
   private:
     Cluster& cluster_;
     bool open_ = true;

@@ -73,6 +73,7 @@ bool Scheduler::make_room(PodId id) {
             hopeless_.insert(like_it);
             return false;
         }
+        best = search.on(best->node, true);
     }
     for (const Victim& victim : best->pods) {
         cluster_.set_leaving(victim.pod, true);

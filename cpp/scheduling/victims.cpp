@@ -1,9 +1,11 @@
 #include "victims.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace nos {
 
@@ -13,15 +15,59 @@ std::int64_t above_lowest(std::int32_t priority) {
     return static_cast<std::int64_t>(priority) - std::numeric_limits<std::int32_t>::min() + 1;
 }
 
-}  // namespace
-
-std::int64_t disruptions(const Cluster& cluster, const Budget& budget) {
-    return std::ranges::count_if(cluster.leaving(), [&](PodId id) {
-        return !cluster.pod(id).terminating && cluster.selects(budget, id);
-    });
+bool contains(const std::vector<Victim>& victims, const Victim& victim) {
+    return std::ranges::find(victims, victim.pod, &Victim::pod) != victims.end();
 }
 
-VictimSearch::Candidates VictimSearch::candidates(NodeId node) const {
+// Those of the one are back, those of the other away.
+void swap(Absence& absence, const std::vector<Victim>& back, const std::vector<Victim>& away) {
+    for (const Victim& victim : back) {
+        absence.put_back(victim.pod);
+    }
+    for (const Victim& victim : away) {
+        absence.take(victim.pod);
+    }
+}
+
+}  // namespace
+
+VictimSearch::VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& chosen, bool is_noticed,
+                           Fits fits, May may)
+    : cluster_{cluster},
+      pod_{pod},
+      chosen_{chosen},
+      is_noticed_{is_noticed},
+      fits_{std::move(fits)},
+      may_{std::move(may)} {
+    for (const auto& [name, budget] : cluster.budgets()) {
+        budgets_.push_back(&budget);
+        allowances_.push_back(budget.allowed);
+    }
+    for (const PodId id : cluster.leaving()) {
+        if (!cluster.pod(id).terminating) {  // else the budget knows
+            spend(allowances_, id);
+        }
+    }
+}
+
+bool VictimSearch::spend(Allowances& allowances, PodId id) {
+    if (budgets_.empty()) {
+        return true;
+    }
+    const auto [found, is_new] = budgets_of_.try_emplace(cluster_.selection().kin(cluster_.pod(id).labels));
+    for (std::size_t i = 0; is_new && i < budgets_.size(); ++i) {
+        if (cluster_.selects(*budgets_[i], id)) {
+            found->second.push_back(i);
+        }
+    }
+    bool allowed = true;
+    for (const std::size_t budget : found->second) {
+        allowed = --allowances[budget] >= 0 && allowed;
+    }
+    return allowed;
+}
+
+VictimSearch::Candidates VictimSearch::candidates(NodeId node) {
     Candidates found;
     for (const PodId id : cluster_.node(node).pods) {
         const Pod& pod = cluster_.pod(id);
@@ -30,28 +76,41 @@ VictimSearch::Candidates VictimSearch::candidates(NodeId node) const {
         } else if (pod.phase == Phase::bound && !pod.is_protected) {
             const auto cause = may_(id);
             const bool is_ours = pod.terminating && cluster_.pod(pod_).wish == node;
-            if (!cause && !is_ours) {
-                continue;
+            if (cause || is_ours) {
+                const bool goes = pod.terminating || chosen_.contains(id);
+                (goes ? found.going : found.staying).push_back({id, cause.value_or(Cause::priority)});
             }
-            const bool goes = pod.terminating || chosen_.contains(id);
-            (goes ? found.going : found.staying).push_back({id, cause.value_or(Cause::priority)});
         }
     }
     const auto importance = [&](const Victim& victim) {
         const Pod& pod = cluster_.pod(victim.pod);
         return std::tuple{-std::int64_t{pod.priority}, pod.arrival, cluster_.uid(victim.pod)};
     };
-    std::ranges::sort(found.staying, {}, importance);
     std::ranges::sort(found.going, {}, importance);
+    std::ranges::sort(found.staying, {}, importance);
+    Allowances left = allowances_;
+    std::vector<Victim> guarded;
+    std::vector<Victim> rest;
+    for (const Victim& victim : found.staying) {
+        if (spend(left, victim.pod)) {
+            rest.push_back(victim);
+        } else if (victim.cause == Cause::priority) {  // a quota takes nothing back against a budget
+            guarded.push_back(victim);
+        }
+    }
+    found.staying = std::move(guarded);
+    found.staying.insert(found.staying.end(), rest.begin(), rest.end());
     return found;
 }
 
-std::optional<Victims> VictimSearch::on(NodeId node) {
+std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
     Candidates of_node = candidates(node);
-    if (of_node.going.empty() && of_node.staying.empty()) {
+    Absence absence{cluster_, node, is_noticed_};
+    // Room that was made for it may be free before its agent has seen that.
+    const bool strangers = cluster_.pod(pod_).wish == node && absence.take_strangers();
+    if (!strangers && of_node.going.empty() && of_node.staying.empty()) {
         return std::nullopt;
     }
-    Absence absence{cluster_, node, is_noticed_};
     for (const PodId id : of_node.given) {
         absence.take(id);
     }
@@ -63,34 +122,65 @@ std::optional<Victims> VictimSearch::on(NodeId node) {
     if (!fits_(node)) {
         return std::nullopt;
     }
-    std::vector<Victim> victims = reprieve(absence, node, of_node.staying);
-    const auto left = [&](const Victim& victim) {
-        return std::ranges::find(victims, victim.pod, &Victim::pod) == victims.end();
-    };
-    if (!victims.empty() && of_node.staying.size() > 1) {
-        for (const Victim& victim : of_node.staying) {
-            if (left(victim)) {
-                absence.take(victim.pod);
-            }
-        }
-        sort_by_gpu(node, of_node.staying);
-        std::vector<Victim> others = reprieve(absence, node, of_node.staying);
-        if (toll(others) < toll(victims)) {
-            victims = std::move(others);
-        } else {
-            for (const Victim& victim : others) {
-                absence.put_back(victim.pod);
-            }
-            for (const Victim& victim : victims) {
-                absence.take(victim.pod);
-            }
-        }
+    std::vector<Victim> victims = cheapest(absence, node, of_node.staying);
+    if (thorough) {
+        victims = fewest(absence, node, of_node.staying, std::move(victims));
     }
     Victims result{node, victims, toll(victims)};
     for (const Victim& victim : reprieve(absence, node, of_node.going)) {
         result.pods.push_back(victim);
     }
     return result;
+}
+
+// In two orders, from all absent to those who have to be.
+std::vector<Victim> VictimSearch::cheapest(Absence& absence, NodeId node, std::vector<Victim> staying) {
+    std::vector<Victim> found = reprieve(absence, node, staying);
+    if (found.empty() || staying.size() == 1) {
+        return found;
+    }
+    for (const Victim& victim : staying) {
+        if (!contains(found, victim)) {
+            absence.take(victim.pod);
+        }
+    }
+    sort_by_gpu(node, staying);
+    std::vector<Victim> other = reprieve(absence, node, staying);
+    if (toll(other) < toll(found)) {
+        return other;
+    }
+    swap(absence, other, found);
+    return found;
+}
+
+std::vector<Victim> VictimSearch::fewest(Absence& absence, NodeId node, const std::vector<Victim>& staying,
+                                         std::vector<Victim> found) {
+    constexpr std::size_t most_candidates = 12;
+    if (found.size() < 2 || staying.size() > most_candidates) {
+        return found;
+    }
+    std::vector<Victim> best = found;
+    swap(absence, found, {});
+    for (std::uint32_t set = 1; set < 1U << staying.size(); ++set) {
+        if (std::cmp_greater_equal(std::popcount(set), found.size())) {
+            continue;
+        }
+        std::vector<Victim> some;
+        for (std::size_t i = 0; i < staying.size(); ++i) {
+            if ((set >> i & 1U) != 0) {
+                some.push_back(staying[i]);
+            }
+        }
+        if (toll(some) < toll(best)) {
+            swap(absence, {}, some);
+            if (fits_(node)) {
+                best = some;
+            }
+            swap(absence, some, {});
+        }
+    }
+    swap(absence, {}, best);
+    return best;
 }
 
 std::vector<Victim> VictimSearch::reprieve(Absence& absence, NodeId node, const std::vector<Victim>& order) {
@@ -153,12 +243,13 @@ void VictimSearch::sort_by_gpu(NodeId node, std::vector<Victim>& victims) const 
     std::ranges::stable_sort(victims, {}, key);
 }
 
-Toll VictimSearch::toll(const std::vector<Victim>& victims) const {
+Toll VictimSearch::toll(const std::vector<Victim>& victims) {
     Toll sum;
-    sum.violations = violations(victims);
+    Allowances left = allowances_;
     std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
     for (const Victim& victim : victims) {
         const Pod& pod = cluster_.pod(victim.pod);
+        sum.violations += spend(left, victim.pod) ? 0 : 1;
         sum.highest = std::max(sum.highest, above_lowest(pod.priority));
         sum.priorities += above_lowest(pod.priority);
         ++sum.pods;
@@ -166,20 +257,6 @@ Toll VictimSearch::toll(const std::vector<Victim>& victims) const {
     }
     sum.age = victims.empty() ? 0 : std::numeric_limits<std::int64_t>::max() - oldest;
     return sum;
-}
-
-std::int64_t VictimSearch::violations(const std::vector<Victim>& victims) const {
-    std::int64_t beyond = 0;
-    for (const auto& [name, budget] : cluster_.budgets()) {
-        const auto hit = std::ranges::count_if(
-            victims, [&](const Victim& victim) { return cluster_.selects(budget, victim.pod); });
-        if (hit > 0) {
-            const std::int64_t left =
-                std::max<std::int64_t>(0, budget.allowed - disruptions(cluster_, budget));
-            beyond += std::max<std::int64_t>(0, hit - left);
-        }
-    }
-    return beyond;
 }
 
 }  // namespace nos

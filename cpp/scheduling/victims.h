@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <vector>
@@ -48,33 +49,33 @@ class VictimSearch {
     // chosen: those whom an earlier cycle chose, who may have been evicted already. is_noticed: the Pod looks
     // at the Pods on the node, and not only at its room.
     VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& chosen, bool is_noticed, Fits fits,
-                 May may)
-        : cluster_{cluster},
-          pod_{pod},
-          chosen_{chosen},
-          is_noticed_{is_noticed},
-          fits_{std::move(fits)},
-          may_{std::move(may)} {}
+                 May may);
 
     // The cheapest found; none of them could stay. Nothing when all who may be evicted are not enough.
-    [[nodiscard]] std::optional<Victims> on(NodeId node);
+    // thorough: every smaller set is tried as well, where there are not too many of them.
+    [[nodiscard]] std::optional<Victims> on(NodeId node, bool thorough = false);
 
   private:
     // Those on one node who may have to go.
     struct Candidates {
         std::vector<PodId> given;     // to others in this cycle: they go in any case
         std::vector<Victim> going;    // or were chosen before: they cost nothing
-        std::vector<Victim> staying;  // the most important first
+        std::vector<Victim> staying;  // those first whose budgets allow no more, then the most important
     };
+    using Allowances = std::vector<std::int64_t>;  // by budget, evictions that it still allows
 
-    [[nodiscard]] Candidates candidates(NodeId node) const;
+    [[nodiscard]] Candidates candidates(NodeId node);
+    // Counts an eviction; false when a budget does not allow it.
+    bool spend(Allowances& allowances, PodId id);
+    [[nodiscard]] std::vector<Victim> cheapest(Absence& absence, NodeId node, std::vector<Victim> staying);
+    [[nodiscard]] std::vector<Victim> fewest(Absence& absence, NodeId node,
+                                             const std::vector<Victim>& staying, std::vector<Victim> found);
     // Who of them has to go when they may stay in this order, whoever still can.
     [[nodiscard]] std::vector<Victim> reprieve(Absence& absence, NodeId node,
                                                const std::vector<Victim>& order);
     // So that GPUs on which others stay, or many, are left alone.
     void sort_by_gpu(NodeId node, std::vector<Victim>& victims) const;
-    [[nodiscard]] Toll toll(const std::vector<Victim>& victims) const;
-    [[nodiscard]] std::int64_t violations(const std::vector<Victim>& victims) const;
+    [[nodiscard]] Toll toll(const std::vector<Victim>& victims);
 
     Cluster& cluster_;
     PodId pod_;
@@ -82,9 +83,9 @@ class VictimSearch {
     bool is_noticed_;
     Fits fits_;
     May may_;
+    std::vector<const Budget*> budgets_;
+    Allowances allowances_;                                 // before anybody is evicted for this Pod
+    std::map<KinId, std::vector<std::size_t>> budgets_of_;  // as far as anybody asked
 };
-
-// Pods whose eviction is on its way, per budget.
-std::int64_t disruptions(const Cluster& cluster, const Budget& budget);
 
 }  // namespace nos
