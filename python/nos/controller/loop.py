@@ -18,6 +18,7 @@ from nos.controller.cutting import Cutter
 from nos.controller.evictor import Evictor
 from nos.controller.ledger import Ledger
 from nos.controller.nominations import Nominations
+from nos.controller.quota_report import QuotaReporter
 from nos.controller.report import Reporter
 from nos.controller.volume_binding import VolumeBinder
 
@@ -32,6 +33,7 @@ async def run(
     volumes: VolumeBinder,
     evictor: Evictor,
     nominations: Nominations,
+    quotas: QuotaReporter,
     reporter: Reporter,
     window: float,
 ) -> None:
@@ -48,6 +50,7 @@ async def run(
                 # Before anything that has come meanwhile is applied: a decision is about what the core knew.
                 decided = [(waiting, bind) for bind in outcome.binds if (waiting := ledger.decided(bind.uid))]
                 decided = [(waiting, bind) for waiting, bind in decided if volumes.reserve(waiting, bind)]
+                quotas.look()  # so that Bindings say whether their Pods are over their quota
 
             for waiting, bind in decided:
                 if not bind.ready or bind.instances or (bind.gpus and ledger.nodes.is_cut(bind.node)):

@@ -46,6 +46,7 @@ class Known(NamedTuple):
     node: str = ""  # empty while it waits
     capacity: str = ""  # of one with a node, the label
     leaving: bool = False  # it is being deleted
+    arrival: int = 0  # of one with a node, as it was while it waited
 
 
 class PodSink:
@@ -61,6 +62,7 @@ class PodSink:
         self._scheduler_name = scheduler_name
         self.holdings: dict[str, dict[str, Holding]] = {}  # of bound Pods, by node and uid
         self.left_unrun: Callable[[Pod], None] = lambda _: None  # told of a Pod that left its node before it ran
+        self.seen: Callable[[str], None] = lambda _: None  # told of a Pod on a node that has come or changed
         self._nominated: set[str] = set()
         self.known: dict[str, Known] = {}  # by uid
         self._bound_uids: dict[str, str] = {}  # by namespace/name
@@ -153,17 +155,20 @@ class PodSink:
     def _bound(self, pod: Pod) -> None:
         uid, says, node = pod.metadata.uid, bound(pod), pod.spec.node_name
         labels, terminating = pod_labels(pod), pod.metadata.deletion_timestamp is not None
-        key, before, *_ = self.known[uid]
+        key, before, *_, arrival = self.known[uid]
         given = gpus(pod), instances(pod)
         holding = self.holdings.get(node, {}).get(uid)
         if holding is None or (holding.gpus, holding.instances) != given:
             holding = Holding(key, *given, new=self._listed is None)  # of one that is listed nobody knows
-        self.known[uid] = Known(key, node, capacity(pod), terminating)
+        if not arrival:  # what came within a second stays in order when it is bound
+            waited = self._ledger.waiting.get(uid)
+            arrival = waited.arrival if waited else created(pod.metadata.creation_timestamp) << _SAME_SECOND
+        self.known[uid] = Known(key, node, capacity(pod), terminating, arrival)
         self._bound_uids[key] = uid
+        self.seen(uid)
         if holding.gpus or holding.instances:
             self.holdings.setdefault(node, {})[uid] = holding
-        priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
-        cluster = self._ledger.cluster
+        priority, cluster = pod.spec.priority or 0, self._ledger.cluster
 
         def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
             cluster.upsert_pod(

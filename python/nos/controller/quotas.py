@@ -10,14 +10,14 @@ a parent moves from one quota to another it is first taken away, then given.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nos import _core
 from nos.controller.quota_claims import Counted, Verdict, resolve
 from nos.controller.store import Store
-from nos.kube.quota import Quota
+from nos.kube.quota import COMPOSITE, Quota, decode_composite, decode_elastic
 
 if TYPE_CHECKING:
     from nos.controller.ledger import Ledger
@@ -42,9 +42,21 @@ class Quotas:
         return self.elastic, self.composite
 
     @property
-    def known(self) -> dict[str, Quota]:
-        """By the core's names."""
-        return {quota.name: quota for store in self.sinks for quota in store.known.values()}
+    def counted(self) -> Collection[str]:
+        """The core's names of those that count."""
+        return self._counted.keys()
+
+    def find(self, name: str) -> Quota | None:
+        """The quota that the core knows by that name."""
+        kind, _, key = name.partition("/")
+        return (self.composite if kind == COMPOSITE.lower() else self.elastic).known.get(key)
+
+    def written(self, quota: Quota, answer: bytes) -> None:
+        """The API server took our report on a quota, and answered with the object."""
+        if quota.kind == COMPOSITE:
+            self.composite.changed(decode_composite(answer))
+        else:
+            self.elastic.changed(decode_elastic(answer))
 
     def of(self, namespace: str) -> str:
         """The core's name of the quota that Pods of the namespace count under; empty where there is none."""
@@ -52,7 +64,7 @@ class Quotas:
 
     def title_of(self, namespace: str) -> str:
         """What people call it."""
-        quota = self.known.get(self.of(namespace))
+        quota = self.find(self.of(namespace))
         return quota.title if quota else ""
 
     def _told(self, before: Quota | None, now: Quota | None) -> None:
@@ -64,7 +76,7 @@ class Quotas:
 
     def _resolve(self) -> None:
         self._is_due = False
-        self.verdicts = resolve(self.known.values())
+        self.verdicts = resolve([quota for store in self.sinks for quota in store.known.values()])
         wanted = {name: verdict.counted for name, verdict in self.verdicts.items() if verdict.counted}
         self._quota_of = {namespace: name for name, counted in wanted.items() for namespace in counted.namespaces}
         changed = {name: counted for name, counted in wanted.items() if self._counted.get(name) != counted}

@@ -21,10 +21,13 @@ from functools import partial
 from nos import _core
 from nos.controller import loop
 from nos.controller.binder import Binder, Place
+from nos.controller.capacity import Capacities
 from nos.controller.cutting import Cutter
 from nos.controller.evictor import Evictor
 from nos.controller.ledger import Ledger
 from nos.controller.nominations import Nominations
+from nos.controller.pace import Pace
+from nos.controller.quota_report import QuotaReporter
 from nos.controller.rejections import Rejections
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
@@ -90,22 +93,23 @@ class Controller:
         )
         self._ledger = Ledger(settings.scheduler_name)
         may_write = self._may_write
+        capacities = Capacities(client, self._ledger)
         self._binder = Binder(
             client,
             self._ledger,
             in_flight=settings.binding.in_flight,
             may_bind=may_write,
+            capacity_of=lambda waiting: capacities.of(waiting.uid, waiting.namespace),
             on_bound=lambda *bound: self._reporter.bound(*bound),
             on_refused=lambda *refused: self._reporter.refused(*refused),
         )
-        self._reporter = Reporter(
-            client,
-            self._ledger,
-            identity,
+        pace = Pace(
             busy=lambda: self._binder.busy,
             rate=settings.reporting.rate,
             busy_rate=settings.reporting.rate_while_binding,
         )
+        self._reporter = Reporter(client, self._ledger, identity, pace=pace)
+        self._quota_reporter = QuotaReporter(client, self._ledger, capacities, may_write=may_write, pace=pace)
         self._cutter = Cutter(
             client,
             self._ledger,
@@ -163,6 +167,7 @@ class Controller:
             parts.create_task(self._rejections.run())
             parts.create_task(self._evictor.run())
             parts.create_task(self._nominations.run())
+            parts.create_task(self._quota_reporter.run())
             window = self._settings.batch_window_seconds
             parts.create_task(
                 loop.run(
@@ -172,6 +177,7 @@ class Controller:
                     self._volumes,
                     self._evictor,
                     self._nominations,
+                    self._quota_reporter,
                     self._reporter,
                     window,
                 )

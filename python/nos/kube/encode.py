@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from nos.kube.decode import GPUS_ANNOTATION, INSTANCES_ANNOTATION
+from nos.kube.decode import CAPACITY_LABEL, GPUS_ANNOTATION, INSTANCES_ANNOTATION
 
 MAKING_ROOM = "MakingRoom"  # the core's code of a Pod for whom others are evicted
 CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
@@ -23,10 +23,18 @@ def pod_path(namespace: str, name: str, subresource: str = "") -> str:
 
 
 def binding(
-    name: str, uid: str, node: str, gpus: Sequence[int] = (), instances: Sequence[tuple[int, str, int]] = ()
+    name: str,
+    uid: str,
+    node: str,
+    gpus: Sequence[int] = (),
+    instances: Sequence[tuple[int, str, int]] = (),
+    *,
+    capacity: str = "",
 ) -> bytes:
-    """A Binding under the precondition of the uid; the API server merges its annotations onto the Pod."""
+    """A Binding under the precondition of the uid; the API server merges its annotations and labels onto the Pod."""
     metadata: dict[str, object] = {"name": name, "uid": uid}
+    if capacity:
+        metadata["labels"] = {CAPACITY_LABEL: capacity}
     if gpus or instances:
         metadata["annotations"] = ({GPUS_ANNOTATION: gpu_list(gpus)} if gpus else {}) | (
             {INSTANCES_ANNOTATION: instance_list(instances)} if instances else {}
@@ -39,6 +47,11 @@ def binding(
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
     )
+
+
+def capacity_patch(uid: str, label: str) -> bytes:
+    """A merge patch of the Pod with this uid: its capacity label; empty: it has none."""
+    return encode({"metadata": {"uid": uid, "labels": {CAPACITY_LABEL: label or None}}})
 
 
 def instance_list(instances: Sequence[tuple[int, str, int]]) -> str:
