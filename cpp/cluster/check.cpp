@@ -187,6 +187,11 @@ void Cluster::check_users() const {
         }
     }
     std::vector<std::uint32_t> topologies(topologies_.users().size());
+    for (const Gang& gang : gangs_.values()) {
+        if (gang.topology.valid()) {
+            ++topologies[gang.topology.value()];
+        }
+    }
     std::vector<std::uint32_t> claims(claim_names_.users().size());
     std::vector<std::uint32_t> volumes(attachments_.users().size());
     for (const InternedSpec& interned : specs_.values()) {
@@ -253,6 +258,7 @@ void Cluster::check_relations() const {
 
 void Cluster::check() const {
     check_relations();
+    check_gangs();
     std::int64_t known = 0;
     std::int64_t present = 0;
     std::int64_t capacity = 0;

@@ -20,6 +20,7 @@
 #include "counted_names.h"
 #include "demand.h"
 #include "entry.h"
+#include "gang.h"
 #include "id.h"
 #include "names.h"
 #include "node.h"
@@ -85,6 +86,7 @@ struct PodRecord {
     bool nominated = false;    // not bound yet: another scheduler will
     bool preempts = true;      // others may be evicted for it
     std::string_view wish;     // of one that waits: the node where room was being made for it
+    std::string_view gang;     // its name; empty: it is on its own
     Slots gpus;                // what it is known to hold
     Instances instances;       // likewise
 };
@@ -99,6 +101,10 @@ class Cluster {
 
     void upsert_namespace(std::string_view name, Labels labels);
     bool remove_namespace(std::string_view name);
+
+    // Its Pods may come before it. Throws std::invalid_argument for a name or spec that makes no sense.
+    void upsert_gang(std::string_view name, const GangSpec& spec);
+    bool remove_gang(std::string_view name);
 
     // Count a waiting Pod on a node. Throws std::invalid_argument when it does not wait, the node is absent,
     // a slot has not enough left, an instance does not fit, or a volume is chosen for another Pod.
@@ -127,13 +133,16 @@ class Cluster {
 
     [[nodiscard]] std::optional<NodeId> find_node(std::string_view name) const;
     [[nodiscard]] std::optional<PodId> find_pod(std::string_view uid) const;
+    [[nodiscard]] std::optional<GangId> find_gang(std::string_view name) const;
     [[nodiscard]] std::string_view name(NodeId node) const { return node_names_.text(node.value()); }
     [[nodiscard]] std::string_view uid(PodId pod) const { return uids_.text(pod.value()); }
     [[nodiscard]] std::string_view name(ResourceId resource) const {
         return resource_names_.text(resource.value());
     }
     [[nodiscard]] const Node& node(NodeId node) const { return nodes_[node]; }
+    [[nodiscard]] std::string_view name(GangId gang) const { return gang_names_.text(gang.value()); }
     [[nodiscard]] const Pod& pod(PodId pod) const { return pods_[pod]; }
+    [[nodiscard]] const Gang& gang(GangId gang) const { return gangs_[gang]; }
     [[nodiscard]] const InternedSpec& spec(SpecId spec) const { return specs_[spec]; }
     // The extended requests above 0 of any spec; a resource that no node and no Pod named gets an invalid
     // number.
@@ -185,6 +194,7 @@ class Cluster {
     [[nodiscard]] std::optional<std::span<const NodeId>> changes_since(std::uint64_t cursor) const;
     [[nodiscard]] std::uint64_t change_count() const { return dropped_changes_ + changes_.size(); }
 
+    [[nodiscard]] bool in_transaction() const { return in_transaction_; }
     // Throws std::logic_error while a Transaction is open.
     void refuse_in_transaction() const;
     // Recomputes every sum from scratch; throws std::logic_error that names the first that differs.
@@ -193,6 +203,7 @@ class Cluster {
     [[nodiscard]] Door& door() const { return door_; }
 
   private:
+    friend class Attempt;
     friend class Transaction;
     friend class Guest;
     friend class Visit;
@@ -220,8 +231,16 @@ class Cluster {
 
     void touch_namespace(std::string_view name);
 
+    void set_gang(PodId id, std::string_view name);
+    void leave_gang(PodId id);
+    void release_if_unused(GangId id);
+    void count_in_gang(const Pod& pod, std::int64_t sign);
+    void set_terminating(Pod& pod, bool terminating);
+    void check_gangs() const;
+
     SpecId intern(const std::shared_ptr<const PodSpec>& spec);
     [[nodiscard]] InternedSpec numbered(const std::shared_ptr<const PodSpec>& spec, std::size_t hash);
+    TopologyId intern_topology(std::string_view key);
     Term numbered(Term::Role role, const PodTerm& term, std::int32_t weight);
     void release(SpecId spec);
     void release_parts(const InternedSpec& interned);
@@ -232,6 +251,7 @@ class Cluster {
     void start_waiting(PodId id);
     void stop_waiting(PodId id);
     void undo(const Undo& last);
+    void undo_to(std::size_t mark);
     void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, Claiming claiming);
     void detach(PodId id, bool is_gone = false);
     void set_priority(Pod& pod, std::int32_t priority);
@@ -276,6 +296,8 @@ class Cluster {
     Attachments attachments_;
     Selection selection_;
     Topologies topologies_;
+    Names gang_names_;
+    Table<GangId, Gang> gangs_;
     Table<NodeId, Node> nodes_;
     Table<PodId, Pod> pods_;
     Table<SpecId, InternedSpec> specs_;

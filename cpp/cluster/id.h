@@ -29,6 +29,7 @@ using NodeId = Id<struct NodeTag>;
 using PodId = Id<struct PodTag>;
 using SpecId = Id<struct SpecTag>;
 using ResourceId = Id<struct ResourceTag>;
+using GangId = Id<struct GangTag>;
 
 template <class Key, class Value>
 class Table {

@@ -29,17 +29,24 @@ struct Pod {
     SpecId spec;
     LabelsId labels;
     bool terminating = false;
-    bool preempts = true;       // others may be evicted for it
-    bool held = false;          // it is nominated by nos: room is being made, and nobody else gets it
-    bool leaving = false;       // it is to be evicted for another one
-    bool is_protected = false;  // its eviction was refused: nobody counts on it now
-    NodeId wish;                // of a waiting one: where room was being made for it
-    NodeId node;                // where it is assumed or bound
-    NodeId nominated;           // where it is nominated
-    std::uint32_t index = 0;    // of this Pod in node.pods, or in the Cluster's waiting list
-    Slots gpus;                 // the slots it holds whole or in part; on an absent node those it wants back
-    Instances instances;        // the MIG instances it holds, on nodes that nos cuts; likewise
+    bool preempts = true;          // others may be evicted for it
+    bool held = false;             // it is nominated by nos: room is being made, and nobody else gets it
+    bool leaving = false;          // it is to be evicted for another one
+    bool is_protected = false;     // its eviction was refused: nobody counts on it now
+    GangId gang;                   // invalid: it is on its own
+    std::uint32_t gang_index = 0;  // of this Pod among the members
+    NodeId wish;                   // of a waiting one: where room was being made for it
+    NodeId node;                   // where it is assumed or bound
+    NodeId nominated;              // where it is nominated
+    std::uint32_t index = 0;       // of this Pod in node.pods, or in the Cluster's waiting list
+    Slots gpus;           // the slots it holds whole or in part; on an absent node those it wants back
+    Instances instances;  // the MIG instances it holds, on nodes that nos cuts; likewise
     std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
 };
+
+// Whether it is on a node to stay. One that is nominated there, and only visits, is not.
+inline bool is_placed(const Pod& pod) {
+    return pod.node.valid() && (pod.phase == Phase::assumed || pod.phase == Phase::bound) && !pod.terminating;
+}
 
 }  // namespace nos

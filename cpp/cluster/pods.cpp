@@ -89,6 +89,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     } else if (!pod.wish.valid()) {  // what we know is newer than what the API server has been told
         pod.wish = find_node(record.wish).value_or(NodeId{});
     }
+    set_gang(id, record.gang);
 
     if (record.nominated) {
         if (pod.node.valid()) {
@@ -121,7 +122,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     const bool same_spec = is_new || *specs_[old_spec].spec == *record.spec;
     const bool same_place = pod.phase != Phase::absent && pod.phase != Phase::nominated && pod.node == node;
     bool same_looks = pod.terminating == record.terminating && (!node.valid() || pod.phase == phase);
-    pod.terminating = record.terminating;
+    set_terminating(pod, record.terminating);
     if (selection_.labels(pod.labels) != *record.labels) {
         const LabelsId labels = selection_.intern(record.labels);
         selection_.release(std::exchange(pod.labels, labels));
@@ -175,6 +176,7 @@ bool Cluster::remove_pod(std::string_view uid) {
         release_if_unused(node);
     }
     set_leaving(*id, false);
+    leave_gang(*id);
     release(pods_[*id].spec);
     selection_.release(pods_[*id].labels);
     pods_[*id] = {};
@@ -271,6 +273,16 @@ void Cluster::undo(const Undo& last) {
     }
 }
 
+// Back to when the journal was that long.
+void Cluster::undo_to(std::size_t mark) {
+    const bool was_open = std::exchange(in_transaction_, false);  // what is undone is not to be undone again
+    while (journal_.size() > mark) {
+        undo(journal_.back());
+        journal_.pop_back();
+    }
+    in_transaction_ = was_open;
+}
+
 // Off every list; what it was about to get is somebody else's. Where it was: nobody may need that any more.
 NodeId Cluster::leave(PodId id) {
     Pod& pod = pods_[id];
@@ -324,6 +336,7 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     pod.instances = std::move(instances);
     pod.index = static_cast<std::uint32_t>(node.pods.size());
     node.pods.push_back(id);
+    count_in_gang(pod, 1);
     take_claims(pod, true);
     choose_volumes(pod, true);
     if (phase != Phase::nominated) {
@@ -349,6 +362,7 @@ void Cluster::detach(PodId id, bool is_gone) {
     node.pods[pod.index] = node.pods.back();
     pods_[node.pods[pod.index]].index = pod.index;
     node.pods.pop_back();
+    count_in_gang(pod, -1);
     take_claims(pod, false);
     choose_volumes(pod, false);
     pod.node = NodeId{};

@@ -58,7 +58,12 @@ InternedSpec Cluster::numbered(const std::shared_ptr<const PodSpec>& spec, std::
 }
 
 Term Cluster::numbered(Term::Role role, const PodTerm& term, std::int32_t weight) {
-    const auto [topology, is_new] = topologies_.intern(term.topology_key);
+    return {role, intern_topology(term.topology_key),
+            selection_.intern(term.selector, role != Term::Role::spread), weight};
+}
+
+TopologyId Cluster::intern_topology(std::string_view key) {
+    const auto [topology, is_new] = topologies_.intern(key);
     if (is_new) {
         for (std::size_t number = 0; number < nodes_.size(); ++number) {
             if (const NodeId node{number}; nodes_[node].present()) {
@@ -66,7 +71,7 @@ Term Cluster::numbered(Term::Role role, const PodTerm& term, std::int32_t weight
             }
         }
     }
-    return {role, topology, selection_.intern(term.selector, role != Term::Role::spread), weight};
+    return topology;
 }
 
 void Cluster::release_parts(const InternedSpec& interned) {

@@ -31,17 +31,22 @@ void Transaction::rollback() {
     if (!std::exchange(open_, false)) {
         return;
     }
-    rollback_to(0);
+    cluster_.undo_to(0);
     cluster_.in_transaction_ = false;
 }
 
-void Transaction::rollback_to(std::size_t mark) {
-    cluster_.in_transaction_ = false;  // what undoes is not undone
-    while (cluster_.journal_.size() > mark) {
-        cluster_.undo(cluster_.journal_.back());
-        cluster_.journal_.pop_back();
+Attempt::Attempt(Cluster& cluster) : cluster_{cluster}, mark_{cluster.journal_.size()} {
+    if (!cluster.in_transaction_) {
+        throw std::logic_error("an attempt needs an open transaction");
     }
-    cluster_.in_transaction_ = true;
+}
+
+Attempt::~Attempt() { undo(); }
+
+void Attempt::undo() {
+    if (std::exchange(open_, false)) {
+        cluster_.undo_to(mark_);
+    }
 }
 
 }  // namespace nos

@@ -20,12 +20,27 @@ class Transaction {
     void commit();
     void rollback();
 
-    // A point to come back to: undo what was decided after it, and stay open.
-    [[nodiscard]] std::size_t mark() const { return cluster_.journal_.size(); }
-    void rollback_to(std::size_t mark);
+  private:
+    Cluster& cluster_;
+    bool open_ = true;
+};
+
+// A part of an open Transaction that can be undone alone: everything since, latest first, unless it is kept.
+class Attempt {
+  public:
+    explicit Attempt(Cluster& cluster);
+    ~Attempt();
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+    Attempt(Attempt&&) = delete;
+    Attempt& operator=(Attempt&&) = delete;
+
+    void keep() { open_ = false; }
+    void undo();
 
   private:
     Cluster& cluster_;
+    std::size_t mark_;
     bool open_ = true;
 };
 

@@ -17,6 +17,7 @@ class Verdict {
     // As kube-scheduler reports them: of those before `pods` the first, of room all, of the rest the first.
     enum Cause : std::uint8_t {
         absent,
+        outside,  // of the domain where the Pod's gang is
         unschedulable,
         taint,
         affinity,

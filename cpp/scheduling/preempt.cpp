@@ -25,12 +25,24 @@ void Scheduler::recall() {
     }
 }
 
-bool Scheduler::make_room(PodId id) {
+bool Scheduler::may_make_room(PodId id) const {
     const Pod& pod = cluster_.pod(id);
-    const InternedSpec& interned = cluster_.spec(pod.spec);
-    if (!interned.spec->is_placeable() || !pod.preempts) {
+    if (!cluster_.spec(pod.spec).spec->is_placeable() || !pod.preempts) {
         return false;
     }
+    const auto lowest = cluster_.lowest_priority();
+    return pod.wish.valid() || (lowest && *lowest < pod.priority);
+}
+
+bool Scheduler::make_room(PodId id, const Domain* domain) {
+    const Pod& pod = cluster_.pod(id);
+    if (!may_make_room(id)) {
+        return false;
+    }
+    // What was tried for a gang is taken back, and says nothing about others.
+    const bool is_memorable = !pod.gang.valid();
+    const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority};
+    const InternedSpec& interned = cluster_.spec(pod.spec);
     Ranking& ranking = known_of(id).ranking;
     ranking.refresh(cluster_, scorer_, interned);
     const bool is_noticed = ranking.looks_at_pods() || !interned.sole_claims.empty();
@@ -47,7 +59,9 @@ bool Scheduler::make_room(PodId id) {
     };
     VictimSearch search{cluster_, id, chosen_, is_noticed, fits, may};
     const auto look = [&](NodeId node) -> std::optional<Victims> {
-        return cluster_.node(node).present() && ranking.spec_fits(node) ? search.on(node) : std::nullopt;
+        const bool is_there =
+            cluster_.node(node).present() && (domain == nullptr || domain->has(cluster_, node));
+        return is_there && ranking.spec_fits(node) ? search.on(node) : std::nullopt;
     };
 
     std::optional<Victims> best;
@@ -55,9 +69,7 @@ bool Scheduler::make_room(PodId id) {
         best = look(pod.wish);
     }
     if (!best || best->toll != Toll{}) {
-        const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority};
-        if (!cluster_.lowest_priority() || *cluster_.lowest_priority() >= pod.priority ||
-            hopeless_.contains(like_it)) {
+        if (is_memorable && hopeless_.contains(like_it)) {
             return false;
         }
         for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
@@ -70,17 +82,36 @@ bool Scheduler::make_room(PodId id) {
             }
         }
         if (!best) {
-            hopeless_.insert(like_it);
+            if (is_memorable) {
+                hopeless_.insert(like_it);
+            }
             return false;
         }
         best = search.on(best->node, true);
     }
     for (const Victim& victim : best->pods) {
         cluster_.set_leaving(victim.pod, true);
-        evictions_.push_back({victim.pod, best->node, victim.cause, id});
+        evictions_[victim.pod] = {victim.pod, best->node, victim.cause, id};
     }
     cluster_.hold(id, best->node);
     return true;
+}
+
+Reason Scheduler::making_room(PodId id) const {
+    const auto is_for_it = [&](const auto& entry) {
+        return entry.second.for_pod == id && cluster_.pod(entry.first).leaving;
+    };
+    const auto pods = std::ranges::count_if(evictions_, is_for_it);
+    const std::string node{cluster_.name(cluster_.pod(id).nominated)};
+    if (pods == 0) {
+        return {ReasonCode::making_room,
+                "has its place on node " + node + ", and waits for others of its pod group",
+                {}};
+    }
+    return {ReasonCode::making_room,
+            "room is made for it on node " + node + ": " + std::to_string(pods) +
+                (pods == 1 ? " Pod has" : " Pods have") + " to go first",
+            {}};
 }
 
 }  // namespace nos

@@ -101,11 +101,14 @@ const std::vector<std::int64_t>& Ranking::costs_here(const Cluster& cluster) {
     return costs_near_;
 }
 
-std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& spec) {
+std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& spec, const Domain* domain) {
     if (fitting_ == 0 || cluster.claim_taken(spec)) {
         return std::nullopt;
     }
     const std::vector<std::int64_t>& costs = costs_here(cluster);
+    if (domain != nullptr) {
+        return best_in(cluster, costs, *domain);
+    }
     // Two passes over plain integers: the compiler turns the first into vector instructions.
     std::int64_t lowest = infeasible;
     for (const std::int64_t cost : costs) {
@@ -127,6 +130,33 @@ std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& 
                 candidates_.emplace_back(number);
             }
         }
+    }
+    return preferences_.choose(cluster, neighbours, feasible_, candidates_);
+}
+
+// As if there were no other nodes.
+std::optional<NodeId> Ranking::best_in(const Cluster& cluster, const std::vector<std::int64_t>& costs,
+                                       const Domain& domain) {
+    feasible_.clear();
+    candidates_.clear();
+    std::int64_t lowest = infeasible;
+    for (const NodeId id : domain.nodes) {
+        const std::int64_t cost = costs[id.value()];
+        if (cost == infeasible) {
+            continue;
+        }
+        feasible_.push_back(id);
+        if (cost < lowest) {
+            lowest = cost;
+            candidates_.clear();
+        }
+        if (cost == lowest) {
+            candidates_.push_back(id);
+        }
+    }
+    const Neighbours* const neighbours = neighbours_ ? &*neighbours_ : nullptr;
+    if (candidates_.empty() || preferences_.none(neighbours)) {
+        return candidates_.empty() ? std::nullopt : std::optional{candidates_.front()};
     }
     return preferences_.choose(cluster, neighbours, feasible_, candidates_);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cluster.h"
+#include "domain.h"
 #include "filter.h"
 #include "neighbours.h"
 #include "preferences.h"
@@ -32,9 +33,10 @@ class Ranking {
     // Looks again at such nodes where this one's priority, or the Pods near by, may make a difference.
     void readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, std::int32_t priority);
 
-    // The node with the lowest cost; of several the one that the Pod prefers, or the first; nothing when it
-    // fits nowhere.
-    [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec);
+    // The node with the lowest cost, of the domain where there is one; of several the one that the Pod
+    // prefers, or the first; nothing when it fits nowhere.
+    [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec,
+                                             const Domain* domain);
     // By node, of everything.
     [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
     // Whether the node would do if it had room and nobody else were there.
@@ -50,6 +52,8 @@ class Ranking {
 
     void evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id);
     [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster);
+    [[nodiscard]] std::optional<NodeId> best_in(const Cluster& cluster,
+                                                const std::vector<std::int64_t>& costs, const Domain& domain);
 
     std::shared_ptr<const PodSpec> spec_;
     KinId kin_;

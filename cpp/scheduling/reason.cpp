@@ -10,7 +10,7 @@ namespace nos {
 
 namespace {
 
-constexpr std::array<std::string_view, 23> code_names = {
+constexpr std::array<std::string_view, 25> code_names = {
     "Unsupported",          "NoNodes",
     "Unschedulable",        "Taint",
     "NodeAffinity",         "HostPort",
@@ -22,18 +22,34 @@ constexpr std::array<std::string_view, 23> code_names = {
     "VolumeAffinity",       "TopologySpread",
     "PodAffinity",          "PodAntiAffinity",
     "NodeFeature",          "OnlyByDra",
-    "MakingRoom",
+    "MakingRoom",           "GangTooSmall",
+    "GangDoesNotFit",
 };
 
 ReasonCode code_of(std::uint8_t cause) {
     constexpr std::array<ReasonCode, Verdict::extended> codes = {
-        ReasonCode::no_nodes,          ReasonCode::unschedulable,       ReasonCode::taint,
-        ReasonCode::node_affinity,     ReasonCode::host_port,           ReasonCode::too_many_pods,
-        ReasonCode::insufficient_cpu,  ReasonCode::insufficient_memory, ReasonCode::insufficient_storage,
-        ReasonCode::insufficient_gpu,  ReasonCode::no_geometry,         ReasonCode::volume_in_use,
-        ReasonCode::volume_limit,      ReasonCode::volume_affinity,     ReasonCode::topology_spread,
-        ReasonCode::topology_spread,   ReasonCode::pod_affinity,        ReasonCode::pod_anti_affinity,
-        ReasonCode::pod_anti_affinity, ReasonCode::node_feature,        ReasonCode::only_by_dra,
+        ReasonCode::no_nodes,
+        ReasonCode::gang_does_not_fit,
+        ReasonCode::unschedulable,
+        ReasonCode::taint,
+        ReasonCode::node_affinity,
+        ReasonCode::host_port,
+        ReasonCode::too_many_pods,
+        ReasonCode::insufficient_cpu,
+        ReasonCode::insufficient_memory,
+        ReasonCode::insufficient_storage,
+        ReasonCode::insufficient_gpu,
+        ReasonCode::no_geometry,
+        ReasonCode::volume_in_use,
+        ReasonCode::volume_limit,
+        ReasonCode::volume_affinity,
+        ReasonCode::topology_spread,
+        ReasonCode::topology_spread,
+        ReasonCode::pod_affinity,
+        ReasonCode::pod_anti_affinity,
+        ReasonCode::pod_anti_affinity,
+        ReasonCode::node_feature,
+        ReasonCode::only_by_dra,
     };
     return cause < Verdict::extended ? codes.at(cause) : ReasonCode::insufficient_resource;
 }
@@ -80,7 +96,7 @@ class Explanation {
     void count() {
         each_node([&](NodeId id, Verdict verdict) {
             bool counted = false;
-            for (std::uint8_t cause = Verdict::unschedulable; cause < Verdict::bits; ++cause) {
+            for (std::uint8_t cause = Verdict::outside; cause < Verdict::bits; ++cause) {
                 const bool is_room = Verdict::is_room(cause);
                 if (!verdict.has(cause) || (counted && !is_room) ||
                     (cause > Verdict::geometry && !is_room && verdict.lacks_room())) {
@@ -112,7 +128,7 @@ class Explanation {
 
     [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> texts() const {
         std::vector<std::pair<std::string, std::int64_t>> texts;
-        for (std::uint8_t cause = Verdict::unschedulable; cause < Verdict::bits; ++cause) {
+        for (std::uint8_t cause = Verdict::outside; cause < Verdict::bits; ++cause) {
             if (cause == Verdict::taint) {
                 for (const auto& [taint, nodes] : taints_) {
                     texts.emplace_back(
@@ -128,6 +144,8 @@ class Explanation {
 
     [[nodiscard]] std::string text_of(std::uint8_t cause) const {
         switch (cause) {
+            case Verdict::outside:
+                return "node(s) were outside the domain of the pod group";
             case Verdict::unschedulable:
                 return "node(s) were unschedulable";
             case Verdict::affinity:
@@ -216,7 +234,7 @@ class Explanation {
             return code_of(room);
         }
         const std::uint8_t near = most(Verdict::volume_in_use, Verdict::extended);
-        return code_of(causes_.at(near) > 0 ? near : most(Verdict::unschedulable, Verdict::pods));
+        return code_of(causes_.at(near) > 0 ? near : most(Verdict::outside, Verdict::pods));
     }
 
     [[nodiscard]] std::string fix() const {

@@ -36,6 +36,8 @@ enum class ReasonCode : std::uint8_t {
     node_feature,       // nodes lack a feature that it needs
     only_by_dra,        // what it asks for is there as DRA devices, which nos does not hand out
     making_room,        // others are being evicted for it
+    gang_too_small,     // it has fewer Pods than it needs, or is not known
+    gang_does_not_fit,  // fewer of its Pods than it needs fit at once
 };
 
 std::string_view name(ReasonCode code);

@@ -1,6 +1,7 @@
 #include "scheduler.h"
 
 #include <algorithm>
+#include <set>
 
 #include "order.h"
 #include "transaction.h"
@@ -15,13 +16,41 @@ constexpr std::size_t most_ranked_nodes = 4'000'000;
 }  // namespace
 
 std::optional<Bind> Scheduler::place(PodId id) {
+    const GangId gang = cluster_.pod(id).gang;
+    if (!gang.valid()) {
+        return place_in(id, nullptr);
+    }
+    if (!cluster_.gang(gang).is_satisfied()) {
+        return std::nullopt;
+    }
+    std::optional<Transaction> transaction;
+    if (!cluster_.in_transaction()) {
+        transaction.emplace(cluster_);
+    }
+    const GangTurn turn = nos::place_gang(
+        cluster_, gang, {id},
+        [&](PodId one, const Domain* domain) { return place_in(one, domain).has_value(); },
+        [](PodId /*one*/, const Domain* /*domain*/) { return std::make_shared<Reason>(); }, Room::free);
+    if (transaction) {
+        transaction->commit();
+    }
+    return turn.placed.empty() ? std::nullopt : std::optional{bind_of(id)};
+}
+
+GangTurn Scheduler::place_gang(GangId gang, const PlaceOne& place_one, Room room) {
+    return nos::place_gang(
+        cluster_, gang, order(cluster_, cluster_.gang(gang)), place_one,
+        [&](PodId id, const Domain* domain) { return reason_in(id, domain); }, room);
+}
+
+std::optional<Bind> Scheduler::place_in(PodId id, const Domain* domain) {
     scorer_.learn(cluster_);
     const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
     const PodSpec& spec = *interned.spec;
     if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id));
+    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id), domain);
     if (!node) {
         return std::nullopt;
     }
@@ -31,17 +60,23 @@ std::optional<Bind> Scheduler::place(PodId id) {
         volumes = find_volumes(cluster_, spec, *node).value();
     }
     cluster_.assume(id, *node, std::move(gpus), std::move(instances), std::move(volumes));
+    return bind_of(id);
+}
+
+Bind Scheduler::bind_of(PodId id) const {
     const Pod& pod = cluster_.pod(id);
-    return Bind{id, *node, pod.gpus, pod.instances, pod.volumes};
+    return {id, pod.node, pod.gpus, pod.instances, pod.volumes};
 }
 
 // The node where room was made for it, or the best of those that also have room for Pods that are nominated
 // there.
-std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod) {
+std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
+                                        const Domain* domain) {
     const std::int32_t priority = pod.priority;
     std::vector<NodeId> too_full;
     ranking.refresh(cluster_, scorer_, spec);
-    if (pod.wish.valid() && ranking.verdicts(cluster_, spec)[pod.wish].fits() &&
+    if (pod.wish.valid() && (domain == nullptr || domain->has(cluster_, pod.wish)) &&
+        ranking.verdicts(cluster_, spec)[pod.wish].fits() &&
         fits_beside_nominated(ranking, spec, priority, pod.wish)) {
         return pod.wish;
     }
@@ -51,7 +86,7 @@ std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& sp
         for (const NodeId id : too_full) {
             ranking.exclude(id, priority);
         }
-        const auto node = ranking.best(cluster_, spec);
+        const auto node = ranking.best(cluster_, spec, domain);
         if (!node || fits_beside_nominated(ranking, spec, priority, *node)) {
             return node;
         }
@@ -94,31 +129,84 @@ Outcome Scheduler::schedule() {
     Transaction transaction{cluster_};
     recall();
     std::vector<PodId> left;
-    for (const PodId id : order(cluster_)) {
-        if (auto bind = place(id)) {
-            outcome.binds.push_back(std::move(*bind));
-        } else if (!make_room(id)) {
-            cluster_.drop_wish(id);
-            left.push_back(id);
-        }
-    }
+    of_gangs_.clear();
+    take_turns(order(cluster_), outcome.binds, left);
     while (plan_again(outcome.binds, left)) {
     }
     for (const PodId id : left) {
-        outcome.waiting.push_back({id, reason_for(id)});
+        const auto of_gang = of_gangs_.find(id);
+        outcome.waiting.push_back({id, of_gang == of_gangs_.end() ? reason_for(id) : of_gang->second});
     }
     for (const PodId id : cluster_.held()) {
         outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id))});
     }
-    outcome.evictions = evictions_;
+    for (const auto& [victim, eviction] : evictions_) {
+        if (cluster_.pod(victim).leaving) {
+            outcome.evictions.push_back(eviction);
+        }
+    }
     transaction.commit();
     return outcome;
+}
+
+// Everybody in turn; all of a gang in that of its first.
+void Scheduler::take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left) {
+    std::set<GangId> gangs;
+    for (const PodId id : pods) {
+        const GangId gang = cluster_.pod(id).gang;
+        if (gang.valid()) {
+            if (gangs.insert(gang).second) {
+                take_turn(gang, binds, left);
+            }
+        } else if (auto bind = place_in(id, nullptr)) {
+            binds.push_back(std::move(*bind));
+        } else if (!make_room(id, nullptr)) {
+            cluster_.drop_wish(id);
+            left.push_back(id);
+        }
+    }
+}
+
+// A gang that needs room made for one of its Pods waits for it as a whole, each Pod held where it will be.
+void Scheduler::take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left) {
+    const auto place = [&](PodId id, const Domain* domain) { return place_in(id, domain).has_value(); };
+    const auto place_or_make_room = [&](PodId id, const Domain* domain) {
+        return place(id, domain) || make_room(id, domain);
+    };
+    GangTurn turn = place_gang(gang, place, Room::free);
+    if (turn.placed.empty() &&
+        std::ranges::any_of(turn.left, [&](const auto& one) { return may_make_room(one.pod); })) {
+        GangTurn other = place_gang(gang, place_or_make_room, Room::all);
+        if (!other.placed.empty()) {
+            turn = std::move(other);
+        }
+    }
+    const bool starts = cluster_.gang(gang).is_satisfied();
+    for (const PodId id : turn.placed) {
+        of_gangs_.erase(id);
+        if (cluster_.pod(id).held) {
+            continue;
+        }
+        if (starts) {
+            binds.push_back(bind_of(id));
+        } else {
+            const NodeId node = cluster_.pod(id).node;
+            cluster_.forget(id);
+            cluster_.hold(id, node);
+        }
+    }
+    for (const auto& [waiting, reason] : turn.left) {
+        cluster_.drop_wish(waiting);
+        left.push_back(waiting);
+        of_gangs_[waiting] = reason;
+    }
 }
 
 // In the order of arrival small instances lie where large ones then do not fit. So the instances of this
 // cycle are placed once more, the large ones first, then those whose place hung on where others are, and
 // after them who was left over, in order. Kept only when everybody is placed again and somebody more: nobody
-// loses his turn to a larger wish.
+// loses his turn to a larger wish. A gang that has started stays whole, and where it has to be; one that has
+// not is tried as a whole.
 bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
     std::vector<Bind> before;
     std::vector<Bind> after;
@@ -142,45 +230,52 @@ bool Scheduler::plan_again(std::vector<Bind>& binds, std::vector<PodId>& left) {
         order.emplace_back(units(bind), bind.pod);
     }
     std::ranges::stable_sort(order, std::greater{}, &std::pair<std::int64_t, PodId>::first);
+    std::map<PodId, Domain> domains;
+    for (const Bind& bind : before) {
+        if (auto domain = domain_to_keep(bind)) {
+            domains[bind.pod] = std::move(*domain);
+        }
+    }
+    Attempt attempt{cluster_};
     for (const Bind& bind : before) {
         cluster_.forget(bind.pod);
     }
-    const std::size_t unmoved = after.size();
     for (const auto& [size, id] : order) {
-        if (auto bind = place(id)) {
+        const auto domain = domains.find(id);
+        if (auto bind = place_in(id, domain == domains.end() ? nullptr : &domain->second)) {
             after.push_back(std::move(*bind));
         }
     }
-    std::vector<PodId> still_left;
-    if (after.size() == binds.size()) {
-        for (const PodId id : left) {
-            if (auto bind = wants_gpu(id) ? place(id) : std::nullopt) {
-                after.push_back(std::move(*bind));
-            } else {
-                still_left.push_back(id);
-            }
-        }
-    }
-    if (after.size() <= binds.size()) {
-        for (std::size_t i = unmoved; i < after.size(); ++i) {
-            cluster_.forget(after[i].pod);
-        }
-        for (const Bind& bind : before) {
-            cluster_.assume(bind.pod, bind.node, bind.gpus, bind.instances, bind.volumes);
-        }
+    if (after.size() < binds.size()) {
         return false;
     }
+    const auto reasons = of_gangs_;
+    std::vector<PodId> still_left;
+    std::vector<PodId> once_more;
+    for (const PodId id : left) {
+        (wants_gpu(id) || cluster_.pod(id).gang.valid() ? once_more : still_left).push_back(id);
+    }
+    take_turns(once_more, after, still_left);
+    if (after.size() == binds.size()) {
+        of_gangs_ = reasons;
+        return false;
+    }
+    attempt.keep();
     binds = std::move(after);
     left = std::move(still_left);
     return true;
 }
 
-Reason Scheduler::making_room(PodId id) const {
-    std::int64_t pods = std::ranges::count(evictions_, id, &Eviction::for_pod);
-    return {ReasonCode::making_room,
-            "room is made for it on node " + std::string{cluster_.name(cluster_.pod(id).nominated)} + ": " +
-                std::to_string(pods) + (pods == 1 ? " Pod has" : " Pods have") + " to go first.",
-            {}};
+// A member of a gang stays in the domain where it is, if the gang is to be in one.
+std::optional<Domain> Scheduler::domain_to_keep(const Bind& bind) const {
+    const GangId gang = cluster_.pod(bind.pod).gang;
+    const TopologyId topology = gang.valid() ? cluster_.gang(gang).topology : TopologyId{};
+    if (!topology.valid()) {
+        return std::nullopt;
+    }
+    std::vector<Domain> all = domains(cluster_, topology);
+    const auto found = std::ranges::find(all, cluster_.topology(topology).domain(bind.node), &Domain::id);
+    return found == all.end() ? std::nullopt : std::optional{std::move(*found)};
 }
 
 std::int64_t Scheduler::units(const Bind& bind) const {
@@ -233,6 +328,20 @@ std::shared_ptr<Reason> Scheduler::reason_for(PodId id) {
         known.reason_cursor = known.ranking.cursor();
     }
     return known.reason;
+}
+
+std::shared_ptr<Reason> Scheduler::reason_in(PodId id, const Domain* domain) {
+    const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
+    if (domain == nullptr || !interned.spec->is_placeable()) {
+        return reason_for(id);
+    }
+    auto all = verdicts(known_of(id).ranking, interned, cluster_.pod(id).priority);
+    for (std::size_t number = 0; number < all.size(); ++number) {
+        if (!domain->has(cluster_, NodeId{number})) {
+            all[NodeId{number}].add(Verdict::outside);
+        }
+    }
+    return std::make_shared<Reason>(explain(cluster_, interned, all));
 }
 
 std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& spec,

@@ -1,14 +1,18 @@
 // One cycle: order, filter, score, allocate, assume; a Reason for who is left.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cluster.h"
+#include "domain.h"
+#include "place_gang.h"
 #include "policy.h"
 #include "ranking.h"
 #include "reason.h"
@@ -51,8 +55,12 @@ class Scheduler {
   public:
     Scheduler(Cluster& cluster, Policy policy) : cluster_{cluster}, scorer_{policy} {}
 
-    // Places one waiting Pod if it fits; its Bind is assumed in the Cluster.
+    // Places one waiting Pod if it fits; its Bind is assumed in the Cluster. Of a gang only one whose other
+    // members run already: those of a gang that has not started go together.
     std::optional<Bind> place(PodId id);
+    // Places the waiting members of a gang by means of `place_one`: as many as it lacks, or more, or nobody.
+    // Needs an open Transaction.
+    GangTurn place_gang(GangId gang, const PlaceOne& place_one, Room room);
     // Places every waiting Pod that fits, in order, and holds those for whom room can be made by evictions;
     // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
     // an exception leaves the Cluster as it was.
@@ -89,26 +97,35 @@ class Scheduler {
     };
 
     void recall();
-    bool make_room(PodId id);
+    bool make_room(PodId id, const Domain* domain);
+    [[nodiscard]] bool may_make_room(PodId id) const;
+    void take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left);
+    void take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left);
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
+    std::optional<Bind> place_in(PodId id, const Domain* domain);
+    [[nodiscard]] Bind bind_of(PodId id) const;
+    [[nodiscard]] std::optional<Domain> domain_to_keep(const Bind& bind) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     [[nodiscard]] Reason making_room(PodId id) const;
-    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod);
+    std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
+                                 const Domain* domain);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
     Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     Known& known_of(PodId id);
     std::shared_ptr<Reason> reason_for(PodId id);
+    std::shared_ptr<Reason> reason_in(PodId id, const Domain* domain);
     void drop_oldest_rankings();
 
     Cluster& cluster_;
     Scorer scorer_;
     Table<SpecId, KnownSpec> known_;
+    std::map<PodId, std::shared_ptr<Reason>> of_gangs_;  // reasons of their waiting Pods in this cycle
     std::size_t rankings_ = 0;
     std::uint64_t uses_ = 0;
 
     // Of the cycle.
-    std::vector<Eviction> evictions_;
-    std::set<PodId> chosen_;  // by the cycle before, to be evicted
+    std::map<PodId, Eviction> evictions_;  // by victim, some of whom are not leaving after all
+    std::set<PodId> chosen_;               // by the cycle before, to be evicted
     std::set<Preempting> hopeless_;
 };
 

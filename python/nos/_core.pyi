@@ -342,6 +342,26 @@ class PodState:
     def priority(self) -> int: ...
 
 @final
+class GangState:
+    """A gang as the ledger has it now; a copy."""
+
+    @property
+    def known(self) -> bool:
+        """False while Pods alone have named it."""
+    @property
+    def min_members(self) -> int: ...
+    @property
+    def topology_key(self) -> str: ...
+    @property
+    def required(self) -> bool: ...
+    @property
+    def members(self) -> list[str]:
+        """Every Pod on record, sorted."""
+    @property
+    def placed(self) -> int:
+        """Of them those that are assumed or bound, and not terminating."""
+
+@final
 class Transaction:
     """Records every assume, forget, hold and release on its Cluster until commit; undoes them at the end without one.
 
@@ -374,6 +394,7 @@ class Cluster:
         node: str = "",
         terminating: bool = False,
         nominated: bool = False,
+        gang: str = "",
         gpus: Sequence[int] = (),
         instances: Sequence[_Held] = ...,
         preempts: bool = True,
@@ -384,11 +405,20 @@ class Cluster:
         arrival orders Pods of one priority (any monotonic number, e.g. the creation time). gpus, instances: what
         it holds where that is known; a node's GpuSpecs know better. terminating: it is being deleted; it is counted
         until it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the
-        node, where no Pod of its priority or a lower one takes its room. preempts: others may be evicted for it. wish:
-        of one that waits, the node where room was being made for it, as far as the API server knows. An assumed or bound Pod that is upserted
+        node, where no Pod of its priority or a lower one takes its room. gang: the name of the gang that it belongs to;
+        while no such gang is known it waits. preempts: others may be evicted for it. wish: of one that waits, the node
+        where room was being made for it, as far as the API server knows. An assumed or bound Pod that is upserted
         without a node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
+    def upsert_gang(self, name: str, *, min_members: int, topology_key: str = "", required: bool = False) -> None:
+        """Pods that start together: so many of them or none, those beyond as they fit, before or after. With a key, all in
+        one domain of that node label: where required, else if it can be. ValueError for an empty name, a negative number,
+        or a required domain without a key."""
+    def remove_gang(self, name: str) -> bool:
+        """False when there was none. Its waiting Pods wait on."""
+    def gang(self, name: str) -> GangState:
+        """KeyError when neither upsert_gang nor a Pod named it."""
     def upsert_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Its labels; one that was never named has none."""
     def remove_namespace(self, name: str) -> bool: ...
