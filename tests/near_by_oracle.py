@@ -117,7 +117,7 @@ class NearBy(Ledger):
                     1
                     for held in self.on(node)
                     # An empty selector selects everybody, and yet counts nobody but who is about to come.
-                    if (selector["labels"] != [] or held in self.coming)
+                    if (selector["labels"] != [] or any(held is coming for coming in self.coming))
                     and held.pod["namespace"] == pod["namespace"]
                     and not held.pod.get("terminating")
                     and self.selects(selector, pod["namespace"], held.pod)
