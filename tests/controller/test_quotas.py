@@ -2,97 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from nos.testbed import Testbed
-from tests.controller.cluster import Cluster, Controller, eventually
+from tests.controller.cluster import Controller, eventually
 from tests.controller.fault_proxy import FaultProxy
+from tests.controller.teams import TEAMS, Teams
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Controller]
-Object = dict[str, Any]
-GROUP = "/apis/nos.nebuly.com/v1alpha1"
-PLURALS = {"eq": "elasticquotas", "ceq": "compositeelasticquotas"}
-KINDS = {"eq": "ElasticQuota", "ceq": "CompositeElasticQuota"}
-TEAMS = ("team-a", "team-b")
-
-
-class Teams:
-    """Namespaces, their quotas and Pods."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.api = cluster.api
-
-    def quota(self, kind: str, where: str, name: str = "q", **spec: Any) -> None:
-        """Create it, or make this its spec."""
-        body = {"apiVersion": "nos.nebuly.com/v1alpha1", "kind": KINDS[kind]}
-        body |= {"metadata": {"name": name, "namespace": where}, "spec": spec}
-        self.cluster.testbed.kubectl("apply", "-f", "-", stdin=json.dumps(body))
-
-    def drop(self, kind: str, where: str, name: str = "q") -> None:
-        self.api.request("DELETE", f"{GROUP}/namespaces/{where}/{PLURALS[kind]}/{name}")
-
-    def status(self, kind: str, where: str, name: str = "q") -> Object:
-        return self.api.get(f"{GROUP}/namespaces/{where}/{PLURALS[kind]}/{name}").get("status", {})
-
-    def ready(self, kind: str, where: str, name: str = "q") -> Object:
-        """Its condition, about its present spec; empty where there is none yet."""
-        quota = self.api.get(f"{GROUP}/namespaces/{where}/{PLURALS[kind]}/{name}")
-        found = [c for c in quota.get("status", {}).get("conditions", []) if c["type"] == "Ready"]
-        return found[0] if found and found[0]["observedGeneration"] == quota["metadata"]["generation"] else {}
-
-    def used(self, kind: str, where: str, **used: str) -> None:
-        """Wait until so much is reported; `gpu` and the like."""
-        eventually(
-            lambda: self.status(kind, where).get("usage") == used["usage"],
-            why=f"usage {used['usage']}; it is {self.status(kind, where)}",
-        )
-
-    def pod(self, team: str, name: str, gpus: int = 1, **more: Any) -> None:
-        self.cluster.pod(name, gpus, metadata={"namespace": team, "labels": {"app": name}}, **more)
-
-    def get(self, team: str, name: str) -> Object:
-        return self.api.get(f"/api/v1/namespaces/{team}/pods/{name}")
-
-    def bound(self, team: str, name: str) -> Object:
-        return eventually(
-            lambda: (pod := self.get(team, name))["spec"].get("nodeName") and pod, why=f"{team}/{name} is bound"
-        )
-
-    def capacity(self, team: str, name: str) -> str:
-        return self.get(team, name)["metadata"].get("labels", {}).get("nos.nebuly.com/capacity", "")
-
-    def delete(self, team: str, name: str) -> None:
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        self.api.request("DELETE", f"/api/v1/namespaces/{team}/pods/{name}", body)
-
-    def clear(self) -> None:
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        for team in TEAMS:
-            self.api.request("DELETE", f"/api/v1/namespaces/{team}/pods", body)
-        for where in (*TEAMS, "default"):
-            for plural in PLURALS.values():
-                self.api.request("DELETE", f"{GROUP}/namespaces/{where}/{plural}")
-        eventually(lambda: not any(self.api.get(f"/api/v1/namespaces/{t}/pods")["items"] for t in TEAMS))
-
-
-@pytest.fixture(scope="module")
-def namespaces(role: Testbed) -> None:
-    for team in TEAMS:
-        role.api.create("/api/v1/namespaces", {"metadata": {"name": team}})
-
-
-@pytest.fixture
-def teams(cluster: Cluster, namespaces: None) -> Iterator[Teams]:  # noqa: ARG001
-    teams = Teams(cluster)
-    teams.clear()
-    yield teams
-    teams.clear()
 
 
 def patched(proxy: FaultProxy) -> list[str]:

@@ -9,10 +9,12 @@ from msgspec.json import encode
 
 from nos.kube.decode import CAPACITY_LABEL, GPUS_ANNOTATION, INSTANCES_ANNOTATION
 
-MAKING_ROOM = "MakingRoom"  # the core's code of a Pod for whom others are evicted
 CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
 BINDING_VOLUMES = "BindingVolumes"  # and of one whose volumes are being bound
-
+# They have a node, or are about to; their quota or their gang holds them; or nos cannot place them anywhere.
+_NO_NODE_HELPS = frozenset(
+    (CUTTING, BINDING_VOLUMES, "MakingRoom", "QuotaMax", "QuotaExhausted", "GangTooSmall", "Unsupported")
+)
 _NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
 
 
@@ -67,9 +69,7 @@ def gpu_list(gpus: Sequence[int]) -> str:
 def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, is_news: bool) -> bytes:
     """A strategic merge patch of a Pod's status: PodScheduled is False, and why.
 
-    Node autoscalers make room for Pods whose reason is Unschedulable. No node helps a Pod that asks for what nos does
-    not handle (code Unsupported), nor one that has a node already (CUTTING, BINDING_VOLUMES) or is about to have one
-    (MAKING_ROOM), so these carry their code instead.
+    Node autoscalers make room for Pods whose reason is Unschedulable. Whom no node helps carries its code instead.
 
     The resourceVersion makes it fail (409) where the Pod has changed meanwhile: a patch that came late must not say
     "unschedulable" of a Pod that was bound. is_news: the condition was not False before.
@@ -77,7 +77,7 @@ def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, i
     condition: dict[str, object] = {
         "type": "PodScheduled",
         "status": "False",
-        "reason": code if code in ("Unsupported", MAKING_ROOM, CUTTING, BINDING_VOLUMES) else "Unschedulable",
+        "reason": code if code in _NO_NODE_HELPS else "Unschedulable",
         "message": message,
     }
     if is_news:
