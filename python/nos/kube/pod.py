@@ -43,6 +43,7 @@ class Spec(Struct, rename="camel"):
     node_name: str = ""
     scheduler_name: str = ""
     priority: int | None = None
+    preemption_policy: str | None = None
     containers: list[Container] = field(default_factory=list)
     init_containers: list[Container] = field(default_factory=list)
     ephemeral_containers: list[Container] = field(default_factory=list)
