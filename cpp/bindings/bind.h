@@ -17,6 +17,7 @@ void bind_mig(pybind11::module_& module);
 void bind_specs(const pybind11::module_& module);
 void bind_cluster(const pybind11::module_& module);
 void bind_gangs(const pybind11::module_& module);
+void bind_quotas(const pybind11::module_& module, pybind11::class_<Cluster>& cluster);
 void bind_scheduling(const pybind11::module_& module);
 
 template <class T, std::size_t N>

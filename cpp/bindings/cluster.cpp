@@ -165,8 +165,9 @@ void bind_ledger(const py::module_& module) {
             py::return_value_policy::reference_internal)
         .def("__exit__", [](TransactionHandle& self, const py::args&) { self.transaction->rollback(); });
 
-    py::class_<Cluster>(module, "Cluster")
-        .def(py::init<>())
+    py::class_<Cluster> cluster{module, "Cluster"};
+    bind_quotas(module, cluster);
+    cluster.def(py::init<>())
         .def("copy",
              [](const Cluster& self) {
                  const Entry entry{self.door()};

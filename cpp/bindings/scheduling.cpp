@@ -123,6 +123,18 @@ void bind_scheduling(const py::module_& module) {
         .def("schedule", &schedule)
         .def("place", &place, py::arg("uid"))
         .def(
+            "may_reclaim",
+            [](SchedulerHandle& self, std::string_view uid, std::string_view victim) {
+                const Entry entry{self.cluster.door()};
+                const auto pod = self.cluster.find_pod(uid);
+                const auto other = self.cluster.find_pod(victim);
+                if (!pod || !other || !self.cluster.pod(*other).charged_on().valid()) {
+                    throw py::key_error("no such Pod, or it is on no node");
+                }
+                return self.scheduler.may_reclaim(*pod, *other);
+            },
+            py::arg("uid"), py::arg("victim"))
+        .def(
             "feasible",
             [](SchedulerHandle& self, const PodSpecHandle& spec, const PodLabelsHandle& labels,
                std::int32_t priority) {

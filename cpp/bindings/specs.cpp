@@ -92,7 +92,8 @@ GpuSpec gpu_spec(const std::shared_ptr<mig::States>& model, bool mig, bool ready
 NodeSpecHandle node_spec(const Mapping& allocatable, const LabelMap& label_map, std::vector<Taint> taints,
                          bool unschedulable, std::vector<GpuSpec> gpus, const Mapping& images,
                          std::vector<std::string> features, const Mapping& attach_limits,
-                         const std::vector<NamedAttachment>& attached, std::vector<std::string> by_dra) {
+                         const std::vector<NamedAttachment>& attached, std::vector<std::string> by_dra,
+                         std::int64_t gpu_memory_gb) {
     auto spec = std::make_shared<NodeSpec>();
     spec->allocatable = quantities(allocatable);
     spec->labels = labels(label_map);
@@ -108,6 +109,7 @@ NodeSpecHandle node_spec(const Mapping& allocatable, const LabelMap& label_map, 
     spec->attach_limits = {attach_limits.begin(), attach_limits.end()};
     spec->attached = attachments(attached);
     spec->by_dra = std::move(by_dra);
+    spec->gpu_memory_gb = gpu_memory_gb;
     spec->validate();
     return {std::move(spec)};
 }
@@ -226,7 +228,7 @@ void bind_specs(const py::module_& module) {
              py::arg("gpus") = std::vector<GpuSpec>{}, py::arg("images") = Mapping{},
              py::arg("features") = std::vector<std::string>{}, py::arg("attach_limits") = Mapping{},
              py::arg("attached") = std::vector<NamedAttachment>{},
-             py::arg("by_dra") = std::vector<std::string>{})
+             py::arg("by_dra") = std::vector<std::string>{}, py::arg("gpu_memory_gb") = 0)
         .def(
             "__eq__", [](const NodeSpecHandle& a, const NodeSpecHandle& b) { return *a.value == *b.value; },
             py::is_operator());

@@ -258,6 +258,7 @@ void Cluster::check_relations() const {
 
 void Cluster::check() const {
     check_relations();
+    check_quotas();
     check_gangs();
     std::int64_t known = 0;
     std::int64_t present = 0;

@@ -75,6 +75,7 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
         gpu_capacity_milli_ -= capacity;
         gpu_used_milli_ -= capacity - node.gpu_free_milli;
         forget_cuts(node);
+        count_gpu_memory(id, false);
     }
     for (const VolumeId volume : node.attached) {
         attachments_.release(volume);
@@ -89,6 +90,7 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
     topologies_.set(id, node.present() ? node.spec->labels : Labels{});
     if (node.present()) {
         ++present_nodes_;
+        count_gpu_memory(id, true);
         const Quantities& allocatable = node.spec->allocatable;
         node.gpu_free.assign(static_cast<std::size_t>(allocatable.gpus), whole_gpu);
         node.gpu_free_whole = allocatable.gpus;
@@ -111,6 +113,12 @@ void Cluster::set_spec(NodeId id, std::shared_ptr<const NodeSpec> spec) {
             claim_missing(node, pod);
             count_excess(node, pod, 1);
         }
+    }
+    for (const PodId pod : node.pods) {
+        settle_charge(pod);
+    }
+    for (const PodId pod : node.nominated) {
+        settle_charge(pod);
     }
     touch(id);
 }

@@ -23,8 +23,11 @@
 #include "gang.h"
 #include "id.h"
 #include "names.h"
+#include "namespaces.h"
 #include "node.h"
+#include "over_quota.h"
 #include "pod.h"
+#include "quotas.h"
 #include "selection.h"
 #include "spec.h"
 #include "topology.h"
@@ -58,6 +61,7 @@ struct InternedSpec {
     std::vector<Term> terms;  // by role, each role's in the order of the spec
     std::vector<ClaimId> sole_claims;
     std::vector<VolumeId> volumes;
+    GpuAsk gpu_ask;
 };
 
 // How many more instances of each profile would fit, over all GPUs of one model that nos cuts and that are
@@ -101,6 +105,13 @@ class Cluster {
 
     void upsert_namespace(std::string_view name, Labels labels);
     bool remove_namespace(std::string_view name);
+
+    // Throws std::invalid_argument when another quota has one of the namespaces, or the parents would form a
+    // circle. A parent may come later: until then the quota is a root.
+    void upsert_quota(std::string_view name, std::shared_ptr<const QuotaSpec> spec);
+    bool remove_quota(std::string_view name);
+    // Those whose amounts, or which of their Pods are over, may have changed since the last call.
+    std::vector<QuotaId> take_changed_quotas() { return quotas_.take_changed(); }
 
     // Its Pods may come before it. Throws std::invalid_argument for a name or spec that makes no sense.
     void upsert_gang(std::string_view name, const GangSpec& spec);
@@ -180,6 +191,18 @@ class Cluster {
     [[nodiscard]] std::uint64_t choices_version() const { return choices_version_; }
     [[nodiscard]] const Demand& demand() const { return demand_; }
     [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
+    [[nodiscard]] const Quotas& quotas() const { return quotas_; }
+    // Who is charged under the quota, and over what it is guaranteed.
+    [[nodiscard]] std::shared_ptr<const PodSet> over_quota(QuotaId quota) const {
+        return over_quota_.of(*this, quota);
+    }
+    [[nodiscard]] std::span<const PodId> pods_in(std::string_view namespace_name) const;
+    // Of the GPUs of present nodes that have any: GB of each, and on how many nodes.
+    [[nodiscard]] const std::map<std::int64_t, std::uint32_t>& gpu_memories() const { return gpu_memories_; }
+    // Of each GPU of the node, as quotas count it.
+    [[nodiscard]] std::int64_t gpu_memory_gb(NodeId id) const;
+    // What a Pod is charged on a node whose GPUs have so much memory.
+    [[nodiscard]] Charge charge_of(const InternedSpec& spec, std::int64_t gpu_memory_gb) const;
 
     // Whether all that the Pod asks for has its place on its node.
     [[nodiscard]] bool placed(PodId id) const;
@@ -267,6 +290,18 @@ class Cluster {
     void choose_volumes(const Pod& pod, bool chosen);
     void settle_volumes(Node& node);
 
+    void count_all_charges();
+    void put_under(NamespaceId space, QuotaId quota);
+    void put_under(Pod& pod, QuotaId quota);
+    void set_labels(PodId id, const std::shared_ptr<const PodLabels>& labels);
+    void leave_namespace(Pod& pod);
+    // Its quota, if it has one, counts a Pod as long as it is charged.
+    void settle_charge(PodId id);
+    void uncharge(PodId id);
+    void count_gpu_memory(NodeId id, bool present);
+    void count_charge(const Pod& pod, std::int64_t sign);
+    void check_quotas() const;
+
     void claim_known(Node& node, PodId id);
     void claim_missing(Node& node, PodId id);
     void unclaim(Node& node, PodId id, bool is_gone);
@@ -310,6 +345,10 @@ class Cluster {
     std::map<std::int32_t, std::uint32_t> priorities_;  // of Pods on nodes
     std::map<std::string, Budget, std::less<>> budgets_;
     Demand demand_;
+    Namespaces namespaces_;
+    Quotas quotas_;
+    std::map<std::int64_t, std::uint32_t> gpu_memories_;
+    mutable OverQuota over_quota_;  // it caches
 
     std::size_t present_nodes_ = 0;
     std::int64_t gpu_capacity_milli_ = 0;  // of present nodes

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ class CountedNames {
             names_.release(number);
         }
     }
+    [[nodiscard]] std::optional<std::uint32_t> find(std::string_view name) const { return names_.find(name); }
     // By number.
     [[nodiscard]] const std::vector<std::uint32_t>& users() const { return users_; }
 

@@ -18,6 +18,7 @@ void Cluster::hold(PodId id, NodeId node_id) {
     pod.held = true;
     held_.push_back(id);
     nominate(id, node_id);
+    settle_charge(id);
     if (in_transaction_) {
         journal_.push_back({Act::held, id, pod.wish, {}, {}, {}});
     }
@@ -56,6 +57,7 @@ void Cluster::set_leaving(PodId id, bool leaving) {
     } else {
         std::erase(leaving_, id);
     }
+    settle_charge(id);
     if (in_transaction_) {
         journal_.push_back({leaving ? Act::left : Act::stayed, id, NodeId{}, {}, {}, {}});
     }
@@ -170,6 +172,7 @@ void Absence::take(PodId id) {
         cluster_.detach(id, true);
     } else {
         cluster_.uncount(cluster_.nodes_[node_], id, true);
+        cluster_.uncharge(id);
     }
     absent_.push_back(id);
 }
@@ -181,6 +184,7 @@ void Absence::put_back(PodId id) {
         cluster_.attach(id, node_, pod.phase, pod.gpus, pod.instances, Cluster::Claiming::known);
     } else {
         cluster_.enter(cluster_.nodes_[node_], id, Cluster::Claiming::known);
+        cluster_.settle_charge(id);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "cut.h"
 #include "few.h"
 #include "id.h"
+#include "namespaces.h"
 #include "selection.h"
 
 namespace nos {
@@ -28,6 +29,10 @@ struct Pod {
     std::int64_t arrival = 0;
     SpecId spec;
     LabelsId labels;
+    NamespaceId space;                 // its namespace
+    std::uint32_t place_in_space = 0;  // among the Pods there
+    QuotaId quota;                     // of its namespace; invalid: none
+    std::int32_t charged_gb = 0;       // 0: not charged under it, else for GPUs of so much memory each
     bool terminating = false;
     bool preempts = true;          // others may be evicted for it
     bool held = false;             // it is nominated by nos: room is being made, and nobody else gets it
@@ -42,6 +47,14 @@ struct Pod {
     Slots gpus;           // the slots it holds whole or in part; on an absent node those it wants back
     Instances instances;  // the MIG instances it holds, on nodes that nos cuts; likewise
     std::vector<std::string> volumes;  // chosen for its claims while it is assumed: nobody else gets them
+
+    // The node on which its quota counts it; invalid: nowhere. Not who leaves for another one.
+    [[nodiscard]] NodeId charged_on() const {
+        if (phase == Phase::assumed || phase == Phase::bound) {
+            return leaving ? NodeId{} : node;
+        }
+        return held ? nominated : NodeId{};
+    }
 };
 
 // Whether it is on a node to stay. One that is nominated there, and only visits, is not.

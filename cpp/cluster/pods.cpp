@@ -77,10 +77,13 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     if (is_new) {
         Pod& made = pods_.renew(id);
         made.spec = intern(record.spec);
-        made.labels = selection_.intern(record.labels);
+        set_labels(id, record.labels);
         demand_.record(*record.spec);
     }
     Pod& pod = pods_[id];
+    if (pod.quota.valid() && (pod.priority != record.priority || pod.arrival != record.arrival)) {
+        quotas_.touch(pod.quota);
+    }
     set_priority(pod, record.priority);
     pod.arrival = record.arrival;
     pod.preempts = record.preempts;
@@ -99,7 +102,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         if (*specs_[pod.spec].spec != *record.spec) {
             release(std::exchange(pod.spec, intern(record.spec)));
         }
-        selection_.release(std::exchange(pod.labels, selection_.intern(record.labels)));
+        set_labels(id, record.labels);
         nominate(id, intern_node(record.node));
         if (old_node.valid()) {
             release_if_unused(old_node);
@@ -124,8 +127,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     bool same_looks = pod.terminating == record.terminating && (!node.valid() || pod.phase == phase);
     set_terminating(pod, record.terminating);
     if (selection_.labels(pod.labels) != *record.labels) {
-        const LabelsId labels = selection_.intern(record.labels);
-        selection_.release(std::exchange(pod.labels, labels));
+        set_labels(id, record.labels);
         same_looks = false;
     }
     if (same_place && same_spec && (record.gpus.empty() || record.gpus == pod.gpus) &&
@@ -179,6 +181,7 @@ bool Cluster::remove_pod(std::string_view uid) {
     leave_gang(*id);
     release(pods_[*id].spec);
     selection_.release(pods_[*id].labels);
+    leave_namespace(pods_[*id]);
     pods_[*id] = {};
     uids_.release(id->value());
     return true;
@@ -295,6 +298,7 @@ NodeId Cluster::leave(PodId id) {
         touch(node);
         if (std::exchange(pod.held, false)) {
             std::erase(held_, id);
+            uncharge(id);
         }
     } else if (pod.phase != Phase::absent) {
         detach(id);
@@ -341,6 +345,7 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     choose_volumes(pod, true);
     if (phase != Phase::nominated) {
         ++priorities_[pod.priority];
+        settle_charge(id);
     }
     if (node.present()) {
         enter(node, id, claiming);
@@ -354,6 +359,7 @@ void Cluster::detach(PodId id, bool is_gone) {
     Node& node = nodes_[pod.node];
     if (pod.phase != Phase::nominated) {
         drop_priority(pod.priority);
+        uncharge(id);
     }
     if (node.present()) {
         uncount(node, id, is_gone);
@@ -390,34 +396,6 @@ void Cluster::choose_volumes(const Pod& pod, bool chosen) {
 
 bool Cluster::claim_taken(const InternedSpec& spec) const {
     return std::ranges::any_of(spec.sole_claims, [&](ClaimId claim) { return claim_pods_[claim] > 0; });
-}
-
-// ---- namespaces
-
-void Cluster::upsert_namespace(std::string_view name, Labels labels) {
-    refuse_in_transaction();
-    if (selection_.set_namespace(name, std::move(labels))) {
-        touch_namespace(name);
-    }
-}
-
-bool Cluster::remove_namespace(std::string_view name) {
-    refuse_in_transaction();
-    const bool known = selection_.remove_namespace(name);
-    if (known) {
-        touch_namespace(name);
-    }
-    return known;
-}
-
-// Its Pods may be selected by others now.
-void Cluster::touch_namespace(std::string_view name) {
-    for (const Pod& pod : pods_.values()) {
-        const NodeId node = pod.node.valid() ? pod.node : pod.nominated;
-        if (node.valid() && selection_.labels(pod.labels).namespace_name == name) {
-            touch(node);
-        }
-    }
 }
 
 }  // namespace nos

@@ -164,7 +164,17 @@ std::size_t PodSpec::hash() const {
 
 std::uint64_t image_hash(std::string_view name) { return std::hash<std::string_view>{}(name); }
 
+bool NodeSpec::has_gpus() const {
+    return allocatable.gpus > 0 || std::ranges::any_of(allocatable.extended, [](const auto& entry) {
+               return entry.first.starts_with(slice_prefix);
+           });
+}
+
 void NodeSpec::validate() const {
+    if (gpu_memory_gb < 0 || gpu_memory_gb > 1'000'000) {
+        throw std::invalid_argument("gpu_memory_gb: " + std::to_string(gpu_memory_gb) +
+                                    " is not between 0 and 1000000");
+    }
     if (allocatable.gpus > most_gpus) {
         throw std::invalid_argument("nvidia.com/gpu: " + std::to_string(allocatable.gpus) + " is more than " +
                                     std::to_string(most_gpus));

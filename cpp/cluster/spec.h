@@ -24,7 +24,8 @@ inline constexpr std::array<std::string_view, basic_count> basic_names = {"cpu",
                                                                           "ephemeral-storage"};
 
 inline constexpr std::string_view gpu_resource = "nvidia.com/gpu";
-inline constexpr std::string_view mig_prefix = "nvidia.com/mig-";  // and the profile, its + as a dot
+inline constexpr std::string_view mig_prefix = "nvidia.com/mig-";    // and the profile, its + as a dot
+inline constexpr std::string_view slice_prefix = "nvidia.com/gpu-";  // and its memory: 10gb, shared by MPS
 inline constexpr std::string_view pods_resource = "pods";
 inline constexpr std::int32_t whole_gpu = 1000;    // milli-GPU
 inline constexpr std::int64_t most_gpus = 65'535;  // on one node
@@ -161,7 +162,10 @@ struct NodeSpec {
     std::vector<std::pair<std::string, std::int64_t>> attach_limits;  // by driver, sorted
     std::vector<Attachment> attached;  // volumes on it, whoever uses them; sorted, unique
     std::vector<std::string> by_dra;   // extended resources that it offers as DRA devices only
+    std::int64_t gpu_memory_gb = 0;    // of each of its GPUs; 0: nobody told
 
+    // Whole, or shared by MPS.
+    [[nodiscard]] bool has_gpus() const;
     void validate() const;
     bool operator==(const NodeSpec&) const = default;
 };

@@ -30,7 +30,7 @@ InternedSpec Cluster::numbered(const std::shared_ptr<const PodSpec>& spec, std::
     for (const auto& [name, amount] : spec->requests.extended) {
         resource_names_.intern(name);
     }
-    InternedSpec interned{spec, ++versions_, hash, resolve(*spec), 1, {}, {}, {}};
+    InternedSpec interned{spec, ++versions_, hash, resolve(*spec), 1, {}, {}, {}, GpuAsk{*spec}};
     for (const PodTerm& term : spec->pod_affinity) {
         interned.terms.push_back(numbered(Term::Role::affinity, term, 0));
     }

@@ -312,7 +312,11 @@ class Placer {
     }
 
     [[nodiscard]] Reason does_not_fit() const {
-        Reason reason{ReasonCode::gang_does_not_fit, "", reason_.counts};
+        // What no further node would help keeps its code.
+        const bool is_elsewhere = reason_.code == ReasonCode::quota_max ||
+                                  reason_.code == ReasonCode::quota_exhausted ||
+                                  reason_.code == ReasonCode::unsupported;
+        Reason reason{is_elsewhere ? reason_.code : ReasonCode::gang_does_not_fit, "", reason_.counts};
         reason.message = text(before_ + std::max<std::int64_t>(fitted_, 0)) + " of " +
                          text(gang_.spec->min_members) + " Pods of " + called() + " fit" + place_ + "; ";
         reason.message += fitted_ < 0 ? "no node has the label " + gang_.spec->topology_key : reason_.message;

@@ -85,27 +85,37 @@ void Ranking::readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec
     }
 }
 
-// What each node costs, with the Pods near it taken into account.
-const std::vector<std::int64_t>& Ranking::costs_here(const Cluster& cluster) {
-    if (!neighbours_) {
+// What each node costs, with the Pods near it and the Pod's quota taken into account.
+const std::vector<std::int64_t>& Ranking::costs_here(const Cluster& cluster, const Gate& gate) {
+    if (!neighbours_ && !gate.bars_some()) {
         return costs_.values();
     }
-    near_.assign(verdicts_.size(), Verdict{});
-    neighbours_->judge(cluster, near_);
     costs_near_ = costs_.values();
-    for (std::size_t number = 0; number < near_.size(); ++number) {
-        if (!near_[number].fits()) {
-            costs_near_[number] = infeasible;
+    if (neighbours_) {
+        near_.assign(verdicts_.size(), Verdict{});
+        neighbours_->judge(cluster, near_);
+        for (std::size_t number = 0; number < near_.size(); ++number) {
+            if (!near_[number].fits()) {
+                costs_near_[number] = infeasible;
+            }
+        }
+    }
+    if (gate.bars_some()) {
+        for (std::size_t number = 0; number < costs_near_.size(); ++number) {
+            if (gate.bars(NodeId{number})) {
+                costs_near_[number] = infeasible;
+            }
         }
     }
     return costs_near_;
 }
 
-std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& spec, const Domain* domain) {
+std::optional<NodeId> Ranking::best(const Cluster& cluster, const InternedSpec& spec, const Domain* domain,
+                                    const Gate& gate) {
     if (fitting_ == 0 || cluster.claim_taken(spec)) {
         return std::nullopt;
     }
-    const std::vector<std::int64_t>& costs = costs_here(cluster);
+    const std::vector<std::int64_t>& costs = costs_here(cluster, gate);
     if (domain != nullptr) {
         return best_in(cluster, costs, *domain);
     }

@@ -12,6 +12,7 @@
 #include "cluster.h"
 #include "domain.h"
 #include "filter.h"
+#include "gate.h"
 #include "neighbours.h"
 #include "preferences.h"
 #include "score.h"
@@ -33,10 +34,10 @@ class Ranking {
     // Looks again at such nodes where this one's priority, or the Pods near by, may make a difference.
     void readmit(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, std::int32_t priority);
 
-    // The node with the lowest cost, of the domain where there is one; of several the one that the Pod
-    // prefers, or the first; nothing when it fits nowhere.
+    // The node with the lowest cost of those that the gate does not bar, and of the domain where there is
+    // one; of several the one that the Pod prefers, or the first; nothing when it fits nowhere.
     [[nodiscard]] std::optional<NodeId> best(const Cluster& cluster, const InternedSpec& spec,
-                                             const Domain* domain);
+                                             const Domain* domain, const Gate& gate);
     // By node, of everything.
     [[nodiscard]] Table<NodeId, Verdict> verdicts(const Cluster& cluster, const InternedSpec& spec) const;
     // Whether the node would do if it had room and nobody else were there.
@@ -51,7 +52,7 @@ class Ranking {
     static constexpr std::int64_t infeasible = std::numeric_limits<std::int64_t>::max();
 
     void evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpec& spec, NodeId id);
-    [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster);
+    [[nodiscard]] const std::vector<std::int64_t>& costs_here(const Cluster& cluster, const Gate& gate);
     [[nodiscard]] std::optional<NodeId> best_in(const Cluster& cluster,
                                                 const std::vector<std::int64_t>& costs, const Domain& domain);
 

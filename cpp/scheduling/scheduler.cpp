@@ -4,6 +4,8 @@
 #include <set>
 
 #include "order.h"
+#include "quota_reason.h"
+#include "reclaim.h"
 #include "transaction.h"
 
 namespace nos {
@@ -50,7 +52,9 @@ std::optional<Bind> Scheduler::place_in(PodId id, const Domain* domain) {
     if (!spec.is_placeable()) {
         return std::nullopt;
     }
-    const auto node = choose(known_of(id).ranking, interned, cluster_.pod(id), domain);
+    const Gate gate{cluster_, id};
+    const auto node = gate.is_open() ? choose(known_of(id).ranking, interned, cluster_.pod(id), domain, gate)
+                                     : std::nullopt;
     if (!node) {
         return std::nullopt;
     }
@@ -71,11 +75,11 @@ Bind Scheduler::bind_of(PodId id) const {
 // The node where room was made for it, or the best of those that also have room for Pods that are nominated
 // there.
 std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
-                                        const Domain* domain) {
+                                        const Domain* domain, const Gate& gate) {
     const std::int32_t priority = pod.priority;
     std::vector<NodeId> too_full;
     ranking.refresh(cluster_, scorer_, spec);
-    if (pod.wish.valid() && (domain == nullptr || domain->has(cluster_, pod.wish)) &&
+    if (pod.wish.valid() && (domain == nullptr || domain->has(cluster_, pod.wish)) && !gate.bars(pod.wish) &&
         ranking.verdicts(cluster_, spec)[pod.wish].fits() &&
         fits_beside_nominated(ranking, spec, priority, pod.wish)) {
         return pod.wish;
@@ -86,7 +90,7 @@ std::optional<NodeId> Scheduler::choose(Ranking& ranking, const InternedSpec& sp
         for (const NodeId id : too_full) {
             ranking.exclude(id, priority);
         }
-        const auto node = ranking.best(cluster_, spec, domain);
+        const auto node = ranking.best(cluster_, spec, domain, gate);
         if (!node || fits_beside_nominated(ranking, spec, priority, *node)) {
             return node;
         }
@@ -303,7 +307,8 @@ Scheduler::Known& Scheduler::known_of(PodId id) {
     auto found = std::ranges::find_if(known.kins, [&](const auto& entry) { return entry->kin == serial; });
     if (found == known.kins.end()) {
         drop_oldest_rankings();
-        known.kins.push_back(std::make_unique<Known>(Known{Ranking{interned, kin}, serial, nullptr, 0, 0}));
+        known.kins.push_back(
+            std::make_unique<Known>(Known{Ranking{interned, kin}, serial, nullptr, 0, 0, {}}));
         ++rankings_;
         found = known.kins.end() - 1;
     }
@@ -320,6 +325,9 @@ std::shared_ptr<Reason> Scheduler::reason_for(PodId id) {
         }
         return known.reason;
     }
+    if (auto of_quota = quota_reason_for(id, known)) {
+        return of_quota;
+    }
     known.ranking.refresh(cluster_, scorer_, interned);
     if (known.reason == nullptr || known.reason_cursor != known.ranking.cursor()) {
         known.reason = std::make_shared<Reason>(
@@ -330,10 +338,39 @@ std::shared_ptr<Reason> Scheduler::reason_for(PodId id) {
     return known.reason;
 }
 
+// Where its quota bars it from every node, or from all that have room. Pods of one spec may have several.
+std::shared_ptr<Reason> Scheduler::quota_reason_for(PodId id, Known& known) {
+    const Gate gate{cluster_, id};
+    if (!gate.refusal()) {
+        return nullptr;
+    }
+    const Pod& pod = cluster_.pod(id);
+    const InternedSpec& interned = cluster_.spec(pod.spec);
+    known.ranking.refresh(cluster_, scorer_, interned);
+    QuotaReason& kept = known.quota_reasons[pod.quota];
+    if (kept.version == cluster_.quotas().version() && kept.cursor == known.ranking.cursor()) {
+        return kept.reason;
+    }
+    bool counts = true;
+    if (gate.is_open()) {
+        const Table<NodeId, Verdict> all = verdicts(known.ranking, interned, pod.priority);
+        counts = std::ranges::any_of(all.values(), &Verdict::fits);
+        known.ranking.refresh(cluster_, scorer_, interned);
+    }
+    kept = {cluster_.quotas().version(), known.ranking.cursor(), nullptr};
+    if (counts) {
+        kept.reason = std::make_shared<Reason>(explain(cluster_, *gate.refusal()));
+    }
+    return kept.reason;
+}
+
 std::shared_ptr<Reason> Scheduler::reason_in(PodId id, const Domain* domain) {
     const InternedSpec& interned = cluster_.spec(cluster_.pod(id).spec);
     if (domain == nullptr || !interned.spec->is_placeable()) {
         return reason_for(id);
+    }
+    if (auto of_quota = quota_reason_for(id, known_of(id))) {
+        return of_quota;
     }
     auto all = verdicts(known_of(id).ranking, interned, cluster_.pod(id).priority);
     for (std::size_t number = 0; number < all.size(); ++number) {
@@ -342,6 +379,10 @@ std::shared_ptr<Reason> Scheduler::reason_in(PodId id, const Domain* domain) {
         }
     }
     return std::make_shared<Reason>(explain(cluster_, interned, all));
+}
+
+bool Scheduler::may_reclaim(PodId id, PodId victim) const {
+    return Reclaim{cluster_, id}.may_take(victim, cluster_.pod(victim).charged_on());
 }
 
 std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& spec,

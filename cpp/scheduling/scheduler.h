@@ -12,6 +12,7 @@
 
 #include "cluster.h"
 #include "domain.h"
+#include "gate.h"
 #include "place_gang.h"
 #include "policy.h"
 #include "ranking.h"
@@ -65,7 +66,9 @@ class Scheduler {
     // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
     // an exception leaves the Cluster as it was.
     Outcome schedule();
-    // The nodes where such a Pod would fit now.
+    // Whether the one's quota may take back what it is guaranteed from the other, who is on a node.
+    [[nodiscard]] bool may_reclaim(PodId id, PodId victim) const;
+    // The nodes where such a Pod would fit now, whatever its quota.
     [[nodiscard]] std::vector<NodeId> feasible(const std::shared_ptr<const PodSpec>& spec,
                                                const std::shared_ptr<const PodLabels>& labels,
                                                std::int32_t priority);
@@ -74,6 +77,11 @@ class Scheduler {
     [[nodiscard]] Fragmentation fragmentation();
 
   private:
+    struct QuotaReason {
+        std::uint64_t version = 0;  // of all quotas
+        std::uint64_t cursor = 0;   // of the ranking
+        std::shared_ptr<Reason> reason;
+    };
     // What is known about the Pods of one spec and one kin.
     struct Known {
         Ranking ranking;
@@ -81,6 +89,7 @@ class Scheduler {
         std::shared_ptr<Reason> reason;
         std::uint64_t reason_cursor = 0;  // of the ranking it was drawn from
         std::uint64_t last_used = 0;
+        std::map<QuotaId, QuotaReason> quota_reasons;
     };
     struct KnownSpec {
         std::uint64_t version = 0;
@@ -108,11 +117,12 @@ class Scheduler {
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     [[nodiscard]] Reason making_room(PodId id) const;
     std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
-                                 const Domain* domain);
+                                 const Domain* domain, const Gate& gate);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
     Table<NodeId, Verdict> verdicts(Ranking& ranking, const InternedSpec& spec, std::int32_t priority);
     Known& known_of(PodId id);
     std::shared_ptr<Reason> reason_for(PodId id);
+    std::shared_ptr<Reason> quota_reason_for(PodId id, Known& known);
     std::shared_ptr<Reason> reason_in(PodId id, const Domain* domain);
     void drop_oldest_rankings();
 

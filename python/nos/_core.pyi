@@ -270,7 +270,7 @@ class NodeSpec:
     and what allocatable says of them is not looked at. ValueError when instances cannot be together.
     images: bytes by name, every name of each. features: what Pods may need of it. attach_limits: volumes by CSI driver.
     attached: driver and handle of the volumes on it, whoever uses them. by_dra: extended resources that it offers as
-    DRA devices only.
+    DRA devices only. gpu_memory_gb: of each of its GPUs, as quotas count it; 0: unknown, which counts 32.
     """
 
     def __init__(
@@ -286,6 +286,7 @@ class NodeSpec:
         attach_limits: Mapping[str, int] = ...,
         attached: Sequence[tuple[str, str]] = (),
         by_dra: Sequence[str] = (),
+        gpu_memory_gb: int = 0,
     ) -> None: ...
     def __eq__(self, other: object) -> bool: ...
 
@@ -364,6 +365,44 @@ class GangState:
         """Of them those that are assumed or bound, and not terminating."""
 
 @final
+class QuotaSpec:
+    """What some namespaces share: min is guaranteed to them, max never exceeded. Immutable, equal by content.
+
+    Amounts by resource, in the units of requests; nos.nebuly.com/gpu-memory in GB, nos.nebuly.com/gpu-compute in
+    sevenths of a GPU. A resource that it does not name is not compared. parent: the name of the quota that it is a part
+    of. ValueError when a namespace is named twice.
+    """
+
+    def __init__(
+        self,
+        namespaces: Sequence[str],
+        *,
+        min: Mapping[str, int] = ...,
+        max: Mapping[str, int] = ...,
+        parent: str = "",
+    ) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class QuotaState:
+    """A quota as the ledger has it now; a copy. Amounts by resource, of those that it or a quota below it names."""
+
+    @property
+    def used(self) -> dict[str, int]:
+        """By the Pods on nodes in its namespaces, and in those of the quotas below it."""
+    @property
+    def min(self) -> dict[str, int]:
+        """No less than what the quotas below it are guaranteed together."""
+    @property
+    def max(self) -> dict[str, int]: ...
+    @property
+    def guaranteed(self) -> dict[str, int]:
+        """Its share, by min, of what its siblings do not use of theirs: it may take so much beyond min from those who
+        are beyond theirs by more."""
+    def capacities(self) -> list[tuple[str, bool]]:
+        """The uids of the Pods on nodes in its own namespaces, and whether each is over what is guaranteed."""
+
+@final
 class Transaction:
     """Records every assume, forget, hold and release on its Cluster until commit; undoes them at the end without one.
 
@@ -427,6 +466,14 @@ class Cluster:
     def upsert_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Its labels; one that was never named has none."""
     def remove_namespace(self, name: str) -> bool: ...
+    def upsert_quota(self, name: str, spec: QuotaSpec) -> None:
+        """ValueError when another quota has one of its namespaces, or it would be its own ancestor. A parent may come
+        later: until then the quota has none."""
+    def remove_quota(self, name: str) -> bool: ...
+    def quota(self, name: str) -> QuotaState:
+        """KeyError when unknown."""
+    def changed_quotas(self) -> list[str]:
+        """Those whose amounts, or whose Pods that are over, may have changed since the last call."""
     def assume(
         self,
         uid: str,
@@ -512,8 +559,8 @@ class Reason:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
         HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
         InsufficientResource, VolumeNotReady, VolumeInUse, VolumeLimit, VolumeAffinity, TopologySpread, PodAffinity,
-        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom,
-        GangTooSmall, GangDoesNotFit, GangInvalid."""
+        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom, GangTooSmall, GangDoesNotFit, GangInvalid, QuotaMax,
+        QuotaExhausted."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""
@@ -566,8 +613,11 @@ class Scheduler:
     def place(self, uid: str) -> Bind | None:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
+    def may_reclaim(self, uid: str, victim: str) -> bool:
+        """Whether the one's quota may take back what it is guaranteed from the other, who is on a node. KeyError when one
+        of them is unknown, or the victim is on no node."""
     def feasible(self, spec: PodSpec, labels: PodLabels = ..., *, priority: int = 0) -> list[str]:
-        """Names of the nodes where such a Pod would fit now, in node order."""
+        """Names of the nodes where such a Pod would fit now, in node order, whatever its quota."""
     def fragmentation_ratio(self) -> float:
         """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free
         units beside MIG instances count as well; what each typical profile could not take of them is lost."""

@@ -29,6 +29,7 @@ from nos.controller.nominations import Nominations
 from nos.controller.pace import Pace
 from nos.controller.quota_report import QuotaReporter
 from nos.controller.rejections import Rejections
+from nos.controller.releases import Releases
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
 from nos.controller.volume_binding import VolumeBinder
@@ -101,7 +102,7 @@ class Controller:
             may_bind=may_write,
             capacity_of=lambda waiting: capacities.of(waiting.uid, waiting.namespace),
             on_bound=lambda *bound: self._reporter.bound(*bound),
-            on_refused=lambda *refused: self._reporter.refused(*refused),
+            on_refused=self._refused,
         )
         pace = Pace(
             busy=lambda: self._binder.busy,
@@ -134,6 +135,14 @@ class Controller:
             on_wanted=self._reporter.making_room,
             on_evicted=self._reporter.evicted,
         )
+        self._releases = Releases(
+            client,
+            self._ledger,
+            grace=settings.gang_grace_seconds,
+            may_write=may_write,
+            evict=self._evictor.evict,
+        )
+        self._ledger.gangs.lost = self._releases.lost
         self._nominations = Nominations(client, self._ledger, may_write=may_write)
         self._rejections = Rejections(client, self._ledger, self.metrics, on_rejected=self._reporter.rejected)
         self._ledger.pods.left_unrun = self._rejections.left_unrun
@@ -166,6 +175,7 @@ class Controller:
             parts.create_task(self._reporter.run())
             parts.create_task(self._rejections.run())
             parts.create_task(self._evictor.run())
+            parts.create_task(self._releases.run())
             parts.create_task(self._nominations.run())
             parts.create_task(self._quota_reporter.run())
             window = self._settings.batch_window_seconds
@@ -185,6 +195,10 @@ class Controller:
 
     def _may_write(self) -> bool:
         return self._lease.held or not self._settings.leader_election.enabled
+
+    def _refused(self, waiting: Waiting, why: str) -> None:
+        self._reporter.refused(waiting, why)
+        self._releases.refused(waiting, why)
 
     def _bind(self, waiting: Waiting, place: Place) -> None:
         """Its volumes are bound. That may have taken so long that its GPU has to be cut once more."""

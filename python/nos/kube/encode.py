@@ -13,7 +13,7 @@ CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
 BINDING_VOLUMES = "BindingVolumes"  # and of one whose volumes are being bound
 # They have a node, or are about to; their quota or their gang holds them; or nos cannot place them anywhere.
 _NO_NODE_HELPS = frozenset(
-    (CUTTING, BINDING_VOLUMES, "MakingRoom", "QuotaMax", "QuotaExhausted", "GangTooSmall", "Unsupported")
+    (CUTTING, BINDING_VOLUMES, "MakingRoom", "QuotaMax", "QuotaExhausted", "GangTooSmall", "GangInvalid", "Unsupported")
 )
 _NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
 

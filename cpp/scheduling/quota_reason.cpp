@@ -1,0 +1,59 @@
+#include "quota_reason.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "amount_text.h"
+
+namespace nos {
+
+namespace {
+
+std::int64_t narrow(Wide amount) {
+    return static_cast<std::int64_t>(std::min<Wide>(amount, std::numeric_limits<std::int64_t>::max()));
+}
+
+// One resource that runs short: so much in use of so much.
+struct Shortage {
+    std::string resource;
+    std::int64_t used = 0;
+    std::int64_t bound = 0;
+    std::int64_t asked = 0;
+
+    [[nodiscard]] std::string text(std::int64_t amount) const { return amount_text(resource, amount); }
+    [[nodiscard]] std::string use() const {
+        return text(used) + " of " + text(bound) + " " + resource + " are in use, and the Pod asks for " +
+               text(asked) + ".";
+    }
+    // Less in use helps only as long as the Pod is not larger than the bound itself.
+    [[nodiscard]] std::string fix(const std::string& raise) const {
+        return (asked > bound ? std::string{" "} : " " + text(used + asked - bound) + " less in use, or ") +
+               raise + text(used + asked) + (asked > bound ? " would let it in." : ", would let it in.");
+    }
+};
+
+}  // namespace
+
+Reason explain(const Cluster& cluster, const Refusal& refusal) {
+    const Quotas& quotas = cluster.quotas();
+    const Quotas::Use& use = quotas.use(refusal.quota, refusal.resource);
+    const std::string name = "quota " + std::string{quotas.name(refusal.quota)};
+    Shortage shortage{quotas.resources()[refusal.resource].name, use.used, use.max, refusal.asked};
+    if (refusal.bound == Refusal::Bound::max) {
+        return {ReasonCode::quota_max,
+                name + " is at its max: " + shortage.use() + shortage.fix("a max of "),
+                {}};
+    }
+    const std::string own =
+        " " + name + " uses " + shortage.text(use.used) + ", its min is " + shortage.text(use.min) + ".";
+    const Quotas::Pool& all = quotas.pool({}, refusal.resource);
+    shortage.used = narrow(all.used);
+    shortage.bound = narrow(all.min);
+    return {ReasonCode::quota_exhausted,
+            "nothing is left to borrow: of what all quotas guarantee together, " + shortage.use() + own +
+                shortage.fix("a sum of guarantees of "),
+            {}};
+}
+
+}  // namespace nos

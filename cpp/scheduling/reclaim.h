@@ -1,0 +1,65 @@
+// Whose Pods a quota may take back what it is guaranteed from.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cluster.h"
+
+namespace nos {
+
+// On behalf of one Pod. Its quota and the victim's are compared as siblings below their nearest common
+// ancestor: each side is the child of it on the way down to the quota, or its own Pods where the quota is
+// that ancestor itself, who are guaranteed what no child is.
+//
+// The Pod may have the victim's room if its side stays within its min and the other one is beyond its own;
+// or if both reach into what all siblings leave idle of their min, its side stays within its share of that
+// and the other one is beyond its own. In each case the other side is beyond it in a resource that both Pods
+// are charged and both quotas are compared on, so is every quota from there down to the victim's beyond its
+// min, and the victim is over what its quota is guaranteed.
+//
+// The shares, and who is over, are as they were when the question began; the rest as it is at the moment.
+class Reclaim {
+  public:
+    Reclaim(const Cluster& cluster, PodId pod);
+
+    // Of a Pod that is charged on a node.
+    [[nodiscard]] bool may_take(PodId victim, NodeId node);
+
+  private:
+    // A quota with those below it, or its own Pods alone.
+    struct Side {
+        QuotaId quota;
+        bool alone = false;
+    };
+    struct Stand {
+        bool named = false;
+        std::int64_t min = 0;
+        std::int64_t used = 0;
+        std::int64_t share = 0;  // of what the siblings leave idle
+    };
+
+    // Where the paths of the Pod's quota and another part.
+    struct Rivals {
+        Side ours;
+        Side theirs;
+    };
+
+    [[nodiscard]] Rivals rivals(QuotaId other) const;
+    [[nodiscard]] Stand stand(Side side, QuotaResource resource) const;
+    [[nodiscard]] bool stays_within(Side ours, const Charge& charge, bool with_share) const;
+    [[nodiscard]] bool is_beyond(Side theirs, QuotaId quota, QuotaResource resource, bool with_share) const;
+    [[nodiscard]] bool is_compared(QuotaId root, QuotaResource resource) const;
+    bool is_over(PodId id);
+
+    const Cluster& cluster_;
+    const Quotas& quotas_;
+    PodId pod_;
+    std::vector<QuotaId> path_;            // from its quota to the root
+    std::vector<std::vector<Wide>> idle_;  // among the siblings of each of them, by resource
+    std::map<QuotaId, std::shared_ptr<const PodSet>> over_;
+};
+
+}  // namespace nos
