@@ -229,6 +229,6 @@ def test_those_that_move_go_a_few_in_a_minute(
             assert len(r.posted()) == 11
             await until(lambda: r.evictor.granted == 13)
             assert loop.time() - began > 3
-            assert f"m0 -> {'urgent'}" in r.told
+            assert "m0 -> urgent" in r.told
 
     asyncio.run(run())
