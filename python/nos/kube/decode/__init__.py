@@ -17,11 +17,12 @@ from nos.kube.decode.metadata import (
     controller,
     created,
     labels,
+    movable,
     pod_labels,
 )
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
-from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
+from nos.kube.decode.waiting import Template, moving_spec_of, spec_of, template, waiting_spec
 
 __all__ = [
     "CAPACITY_LABEL",
@@ -42,6 +43,8 @@ __all__ = [
     "gpus",
     "instances",
     "labels",
+    "movable",
+    "moving_spec_of",
     "node_spec",
     "pod_labels",
     "spec_of",
