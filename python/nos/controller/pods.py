@@ -26,12 +26,13 @@ from nos.kube.decode import (
     created,
     gpus,
     instances,
+    movable,
     pod_labels,
     spec_of,
     template,
 )
 from nos.kube.pod import Pod
-from nos.kube.volumes import PodVolumes
+from nos.kube.volumes import Asked, PodVolumes
 
 if TYPE_CHECKING:
     from nos.controller.ledger import Ledger
@@ -173,6 +174,7 @@ class PodSink:
         if holding.gpus or holding.instances:
             self.holdings.setdefault(node, {})[uid] = holding
         priority, cluster = pod.spec.priority or 0, self._ledger.cluster
+        asks = _facts(pod, Asked(PodVolumes())) if self.is_for_us(pod) and movable(pod) else None
         gang = self._ledger.gangs.join(pod) if self.is_for_us(pod) else ""
 
         def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
@@ -185,6 +187,7 @@ class PodSink:
                 node=node,
                 terminating=terminating,
                 gang=gang,
+                movable=asks is not None,
                 gpus=given[0],
                 instances=held,
             )
@@ -197,7 +200,8 @@ class PodSink:
                 upsert(spec, ())
 
         def count(volumes: PodVolumes) -> None:
-            spec = bound_spec_of(says, volumes=volumes)
+            namespace = key.partition("/")[0]
+            spec = self._spec(namespace, asks) if asks else bound_spec_of(says, volumes=volumes)
             self._edit(lambda: place(spec))
 
         self._nominated.discard(uid)
@@ -215,7 +219,7 @@ class PodSink:
 
     def _waits(self, pod: Pod) -> None:
         uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
-        facts = Facts(template(pod), self._ledger.storage.asked(pod), bytes(pod.metadata.labels), controller(pod))
+        facts = _facts(pod, self._ledger.storage.asked(pod))
         spec, labels = self._spec(namespace, facts), pod_labels(pod)
         gang = self._ledger.gangs.join(pod)
         waiting = self._ledger.waiting.get(uid)
@@ -272,3 +276,7 @@ class PodSink:
         """Creation time, and for Pods of one second the order in which we saw them."""
         self._sequence = (self._sequence + 1) % (1 << _SAME_SECOND)
         return (created(timestamp) << _SAME_SECOND) + self._sequence
+
+
+def _facts(pod: Pod, asked: Asked) -> Facts:
+    return Facts(template(pod), asked, bytes(pod.metadata.labels), controller(pod))

@@ -19,6 +19,7 @@ from nos.kube.decode.metadata import (
     labels,
     pod_labels,
 )
+from nos.kube.decode.movable import MOVABLE_ANNOTATION, movable
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
 from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
@@ -28,6 +29,7 @@ __all__ = [
     "GPUS_ANNOTATION",
     "INSTANCES_ANNOTATION",
     "IN_QUOTA",
+    "MOVABLE_ANNOTATION",
     "OVER_QUOTA",
     "Bound",
     "DefaultSpread",
@@ -42,6 +44,7 @@ __all__ = [
     "gpus",
     "instances",
     "labels",
+    "movable",
     "node_spec",
     "pod_labels",
     "spec_of",
