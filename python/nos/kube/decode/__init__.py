@@ -17,9 +17,9 @@ from nos.kube.decode.metadata import (
     controller,
     created,
     labels,
-    movable,
     pod_labels,
 )
+from nos.kube.decode.movable import MOVABLE_ANNOTATION, movable
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
 from nos.kube.decode.waiting import Template, moving_spec_of, spec_of, template, waiting_spec
@@ -29,6 +29,7 @@ __all__ = [
     "GPUS_ANNOTATION",
     "INSTANCES_ANNOTATION",
     "IN_QUOTA",
+    "MOVABLE_ANNOTATION",
     "OVER_QUOTA",
     "Bound",
     "DefaultSpread",

@@ -29,8 +29,6 @@ class _Reference(Struct, rename="camel"):
 CAPACITY_LABEL = "nos.nebuly.com/capacity"
 IN_QUOTA, OVER_QUOTA = "in-quota", "over-quota"  # its values
 
-MOVABLE_ANNOTATION = "nos.nebuly.com/movable"
-
 _labels = Decoder(dict[str, str] | None).decode
 _references = Decoder(list[_Reference] | None).decode
 
@@ -54,17 +52,6 @@ def capacity(pod: Pod) -> str:
 def controller(pod: Pod) -> Owner | None:
     """The one owner that controls the Pod."""
     return _controller(bytes(pod.metadata.owner_references))
-
-
-def movable(pod: Pod) -> bool:
-    """Whether its owner allows that it is evicted so as to run elsewhere, and it has what makes another like it: a
-    controller, and no volume that ties it to a place."""
-    if MOVABLE_ANNOTATION.encode() not in bytes(pod.metadata.annotations):
-        return False
-    tied = any("persistentVolumeClaim" in volume or "ephemeral" in volume for volume in pod.spec.volumes)
-    return (
-        labels(bytes(pod.metadata.annotations)).get(MOVABLE_ANNOTATION) == "true" and not tied and bool(controller(pod))
-    )
 
 
 def created(timestamp: str | None) -> int:
