@@ -18,6 +18,7 @@ class World:
         self.scheduler = Scheduler(self.cluster)
         self.outcome: Outcome
         self._arrivals = 0
+        self._gangs: dict[str, str] = {}
         self._specs: dict[str, tuple[PodSpec, int, int, PodLabels]] = {}
 
     def node(self, name: str, gpus: int = 0, cpu: int = 64_000, *, cut: Sequence[GpuSpec] = ()) -> None:
@@ -37,10 +38,13 @@ class World:
         labels: PodLabels = EVERYBODY,
         preempts: bool = True,
         instances: Sequence[tuple[int, str, int]] = (),
+        gang: str = "",
+        movable: bool = False,
     ) -> None:
         self._arrivals += 1
         spec = spec or PodSpec({GPU: gpus} if gpus else {})
         self._specs[uid] = spec, priority, self._arrivals, labels
+        self._gangs[uid] = gang
         self.cluster.upsert_pod(
             uid,
             spec,
@@ -51,6 +55,8 @@ class World:
             labels=labels,
             preempts=preempts,
             instances=instances,
+            gang=gang,
+            movable=movable,
         )
 
     def cycle(self) -> Outcome:
@@ -71,6 +77,7 @@ class World:
                 gpus=bind.gpus,
                 labels=labels,
                 instances=bind.instances,
+                gang=self._gangs[bind.uid],
             )
 
     def terminate(self, uid: str) -> None:
@@ -78,7 +85,14 @@ class World:
         spec, priority, arrival, labels = self._specs[uid]
         node = self.cluster.pod(uid).node
         self.cluster.upsert_pod(
-            uid, spec, node=node, priority=priority, arrival=arrival, labels=labels, terminating=True
+            uid,
+            spec,
+            node=node,
+            priority=priority,
+            arrival=arrival,
+            labels=labels,
+            terminating=True,
+            gang=self._gangs[uid],
         )
 
     def gone(self, uids: Iterable[str]) -> None:

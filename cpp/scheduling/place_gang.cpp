@@ -81,10 +81,24 @@ class Placer {
         std::vector<const Domain*> candidates = worth_trying(all);
         for (const Domain* domain : candidates) {
             if (place_in(domain, false)) {
+                if (!gang_.spec->required) {
+                    join_elsewhere();
+                }
                 return true;
             }
         }
         return !gang_.spec->required && place_in(all.empty() ? nullptr : roomiest(all), true);
+    }
+
+    // Those for whom the preferred domain has no room.
+    void join_elsewhere() {
+        std::erase_if(turn_.left, [&](const GangTurn::Left& left) {
+            const bool joins = place_one_(left.pod, nullptr);
+            if (joins) {
+                turn_.placed.push_back(left.pod);
+            }
+            return joins;
+        });
     }
 
     [[nodiscard]] std::int64_t gpus(const Domain& domain) const {

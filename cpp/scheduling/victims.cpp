@@ -1,6 +1,7 @@
 #include "victims.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <map>
@@ -30,6 +31,11 @@ void swap(Absence& absence, const std::vector<Victim>& back, const std::vector<V
 }
 
 }  // namespace
+
+std::string_view name(Cause cause) {
+    constexpr std::array<std::string_view, 3> names = {"priority", "reclaim", "repack"};
+    return names.at(static_cast<std::size_t>(cause));
+}
 
 VictimSearch::VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& chosen, bool is_noticed,
                            Fits fits, May may)
@@ -67,6 +73,52 @@ bool VictimSearch::spend(Allowances& allowances, PodId id) {
     return allowed;
 }
 
+const std::optional<VictimSearch::Company>& VictimSearch::company(GangId id) {
+    const auto [found, is_new] = companies_.try_emplace(id);
+    const Gang& gang = cluster_.gang(id);
+    if (!is_new) {
+        return found->second;
+    }
+    Company company{{}, gang.placed - gang.spec->min_members};
+    for (const PodId member : gang.members) {
+        const Pod& pod = cluster_.pod(member);
+        const bool runs = (pod.phase == Phase::assumed || pod.phase == Phase::bound) && !pod.terminating;
+        if (runs && pod.leaving) {
+            --company.spare;
+        } else if (runs) {
+            const auto cause = may_(member);
+            if (!cause || pod.phase != Phase::bound || pod.is_protected) {
+                return found->second;
+            }
+            company.members.push_back({member, *cause});
+        }
+    }
+    found->second = std::move(company);
+    return found->second;
+}
+
+bool VictimSearch::can_go(PodId id) {
+    const GangId gang = cluster_.pod(id).gang;
+    return !gang.valid() || !cluster_.gang(gang).is_satisfied() || company(gang);
+}
+
+std::vector<Victim> VictimSearch::with_gangs(const std::vector<Victim>& victims) {
+    std::vector<Victim> all = victims;
+    std::map<GangId, std::int64_t> losses;
+    for (const Victim& victim : victims) {
+        const GangId gang = cluster_.pod(victim.pod).gang;
+        if (gang.valid() && cluster_.gang(gang).is_satisfied() &&
+            ++losses[gang] == company(gang)->spare + 1) {
+            for (const Victim& member : company(gang)->members) {
+                if (!contains(victims, member)) {
+                    all.push_back(member);
+                }
+            }
+        }
+    }
+    return all;
+}
+
 VictimSearch::Candidates VictimSearch::candidates(NodeId node) {
     Candidates found;
     for (const PodId id : cluster_.node(node).pods) {
@@ -76,7 +128,7 @@ VictimSearch::Candidates VictimSearch::candidates(NodeId node) {
         } else if (pod.phase == Phase::bound && !pod.is_protected) {
             const auto cause = may_(id);
             const bool is_ours = pod.terminating && cluster_.pod(pod_).wish == node;
-            if (cause || is_ours) {
+            if ((cause && can_go(id)) || is_ours) {
                 const bool goes = pod.terminating || chosen_.contains(id);
                 (goes ? found.going : found.staying).push_back({id, cause.value_or(Cause::priority)});
             }
@@ -84,7 +136,8 @@ VictimSearch::Candidates VictimSearch::candidates(NodeId node) {
     }
     const auto importance = [&](const Victim& victim) {
         const Pod& pod = cluster_.pod(victim.pod);
-        return std::tuple{-std::int64_t{pod.priority}, pod.arrival, cluster_.uid(victim.pod)};
+        const bool alone = !pod.gang.valid() || with_gangs({victim}).size() == 1;
+        return std::tuple{-std::int64_t{pod.priority}, alone, pod.arrival, cluster_.uid(victim.pod)};
     };
     std::ranges::sort(found.going, {}, importance);
     std::ranges::sort(found.staying, {}, importance);
@@ -108,7 +161,7 @@ std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
     Absence absence{cluster_, node, is_noticed_};
     // Room that was made for it may be free before its agent has seen that.
     const bool strangers = cluster_.pod(pod_).wish == node && absence.take_strangers();
-    if (!strangers && of_node.going.empty() && of_node.staying.empty()) {
+    if (!strangers && of_node.given.empty() && of_node.going.empty() && of_node.staying.empty()) {
         return std::nullopt;
     }
     for (const PodId id : of_node.given) {
@@ -126,9 +179,11 @@ std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
     if (thorough) {
         victims = fewest(absence, node, of_node.staying, std::move(victims));
     }
-    Victims result{node, victims, toll(victims)};
-    for (const Victim& victim : reprieve(absence, node, of_node.going)) {
-        result.pods.push_back(victim);
+    Victims result{node, with_gangs(victims), toll(victims)};
+    for (const Victim& victim : with_gangs(reprieve(absence, node, of_node.going))) {
+        if (!contains(result.pods, victim)) {
+            result.pods.push_back(victim);
+        }
     }
     return result;
 }
@@ -247,7 +302,7 @@ Toll VictimSearch::toll(const std::vector<Victim>& victims) {
     Toll sum;
     Allowances left = allowances_;
     std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
-    for (const Victim& victim : victims) {
+    for (const Victim& victim : with_gangs(victims)) {
         const Pod& pod = cluster_.pod(victim.pod);
         sum.violations += spend(left, victim.pod) ? 0 : 1;
         sum.highest = std::max(sum.highest, above_lowest(pod.priority));

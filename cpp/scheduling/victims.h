@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "cluster.h"
@@ -14,7 +15,9 @@
 namespace nos {
 
 // Why a Pod may be evicted for another one.
-enum class Cause : std::uint8_t { priority, reclaim };
+enum class Cause : std::uint8_t { priority, reclaim, repack };
+
+std::string_view name(Cause cause);
 
 // What evictions cost; what weighs most comes first.
 struct Toll {
@@ -62,9 +65,20 @@ class VictimSearch {
         std::vector<Victim> going;    // or were chosen before: they cost nothing
         std::vector<Victim> staying;  // those first whose budgets allow no more, then the most important
     };
+    // The members of a gang that run.
+    struct Company {
+        std::vector<Victim> members;
+        std::int64_t spare = 0;  // so many can go while the others stay
+    };
     using Allowances = std::vector<std::int64_t>;  // by budget, evictions that it still allows
 
     [[nodiscard]] Candidates candidates(NodeId node);
+    // Of one gang; nothing when its members may not be evicted all.
+    const std::optional<Company>& company(GangId gang);
+    // Whether it can be evicted, with its gang if need be.
+    bool can_go(PodId id);
+    // With those whose gang cannot go on without them.
+    [[nodiscard]] std::vector<Victim> with_gangs(const std::vector<Victim>& victims);
     // Counts an eviction; false when a budget does not allow it.
     bool spend(Allowances& allowances, PodId id);
     [[nodiscard]] std::vector<Victim> cheapest(Absence& absence, NodeId node, std::vector<Victim> staying);
@@ -86,6 +100,7 @@ class VictimSearch {
     std::vector<const Budget*> budgets_;
     Allowances allowances_;                                 // before anybody is evicted for this Pod
     std::map<KinId, std::vector<std::size_t>> budgets_of_;  // as far as anybody asked
+    std::map<GangId, std::optional<Company>> companies_;    // likewise
 };
 
 }  // namespace nos

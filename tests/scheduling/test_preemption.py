@@ -235,6 +235,7 @@ def test_after_a_restart_the_pod_finds_the_room_that_was_being_made_for_it(world
     spec = PodSpec({GPU: 1})
     world.cluster.upsert_pod("high", spec, priority=10, arrival=100, wish="n")
     world._specs["high"] = spec, 10, 100, EVERYBODY
+    world._gangs["high"] = ""
     world.cycle()
     assert world.outcome.held == [("high", "n")]
     assert world.evicted == {"on-n"}, "which is on its way; nobody else is"
@@ -254,3 +255,154 @@ def test_the_pod_keeps_away_from_others_until_they_are_gone(world: World) -> Non
     world.gone(["db"])
     world.cycle()
     assert world.bound == {"high": "n"}
+
+
+def _gang(world: World, name: str, pods: int, gpus: int, *, node: str = "", priority: int = 0, least: int = 0) -> None:
+    world.cluster.upsert_gang(name, min_members=least or pods)
+    for number in range(pods):
+        world.pod(f"{name}-{number}", gpus, node=node and f"{node}{number}", priority=priority, gang=name)
+
+
+def test_room_is_made_for_a_whole_gang_and_all_wait_for_it(world: World) -> None:
+    """Three nodes of 2 GPUs, one of them free. A gang of three Pods of 2: one would fit, and waits with the others."""
+    for number in range(3):
+        world.node(f"n{number}", 2)
+    world.pod("low-0", 2, node="n0")
+    world.pod("low-1", 2, node="n1")
+    _gang(world, "train", 3, 2, priority=10)
+    for _ in range(5):
+        world.cycle()
+        assert world.evicted == {"low-0", "low-1"}
+        assert sorted(node for _, node in world.outcome.held) == ["n0", "n1", "n2"]
+        assert world.bound == {}
+    world.gone(["low-0"])
+    world.cycle()
+    assert (world.bound, world.evicted) == ({}, {"low-1"})
+    world.gone(["low-1"])
+    world.cycle()
+    assert sorted(world.bound.values()) == ["n0", "n1", "n2"]
+
+
+def test_nobody_goes_for_a_gang_that_does_not_fit_all_the_same(world: World) -> None:
+    """Two Pods of 2 GPUs each: room could be made for one of them."""
+    world.node("n0", 2)
+    world.node("n1", 2)
+    world.pod("low", 2, node="n0")
+    world.pod("same", 2, node="n1", priority=10)
+    _gang(world, "train", 2, 2, priority=10)
+    world.cycle()
+    assert (world.evicted, world.outcome.held) == (set(), [])
+    assert world.codes == {"train-0": "GangDoesNotFit", "train-1": "GangDoesNotFit"}
+    assert not world.cluster.pod("low").leaving
+
+
+def test_a_gang_goes_whole_or_not_at_all(world: World) -> None:
+    """One GPU is wanted. Taking it from the gang costs all three of its Pods, from the older Pod beside it only one."""
+    for number in range(3):
+        world.node(f"n{number}", 1)
+    world.node("m", 1)
+    world.pod("older", 1, node="m")
+    _gang(world, "train", 3, 1, node="n")
+    world.pod("high-1", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"older"}
+    world.pod("high-2", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"older", "train-0", "train-1", "train-2"}
+    assert len(world.outcome.held) == 2
+    world.pod("high-3", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"older", "train-0", "train-1", "train-2"}, "who goes in any case leaves room for high-3"
+    assert len(world.outcome.held) == 3
+
+
+def test_a_gang_lends_the_pods_that_it_can_do_without(world: World) -> None:
+    for number in range(3):
+        world.node(f"n{number}", 1)
+    _gang(world, "train", 3, 1, node="n", least=2)
+    world.pod("high-1", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"train-2"}
+    world.pod("high-2", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"train-0", "train-1", "train-2"}
+
+
+def test_a_gang_with_an_important_pod_is_left_alone(world: World) -> None:
+    world.node("n0", 1)
+    world.node("n1", 1)
+    world.cluster.upsert_gang("train", min_members=2)
+    world.pod("worker", 1, node="n0", gang="train")
+    world.pod("launcher", 1, node="n1", priority=20, gang="train")
+    world.pod("high", 1, priority=10)
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"high": "InsufficientGpu"})
+
+
+def _scattered(world: World, *, movable: bool = True) -> None:
+    """Two nodes of 2 GPUs, each with one Pod of one GPU."""
+    for node in ("n", "m"):
+        world.node(node, 2)
+        world.pod(f"on-{node}", 1, node=node, movable=movable)
+
+
+def test_a_pod_moves_where_that_lets_another_one_in(world: World) -> None:
+    """2 GPUs are free, one on each node; a Pod wants both on one. on-m, the younger, has its place on n."""
+    _scattered(world)
+    world.pod("new", 2)
+    for _ in range(5):
+        world.cycle()
+        assert world.evicted == {"on-m"}
+        assert world.outcome.evictions[0].why == "repack"
+        assert world.outcome.held == [("new", "m")]
+    world.gone(["on-m"])
+    world.pod("on-m-again", 1, movable=True)
+    world.cycle()
+    assert world.bound == {"new": "m", "on-m-again": "n"}
+    world.confirm()
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_a_pod_that_is_not_movable_stays(world: World) -> None:
+    _scattered(world, movable=False)
+    world.pod("new", 2)
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"new": "InsufficientGpu"})
+
+
+def test_nobody_moves_who_would_have_no_place(world: World) -> None:
+    """on-n and on-m may run on their own nodes alone."""
+    for node in ("n", "m"):
+        world.node(node, 2)
+        spec = PodSpec({GPU: 1}, node_selector={"kubernetes.io/hostname": node})
+        world.pod(f"on-{node}", spec=spec, node=node, movable=True)
+    world.pod("new", 2)
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"new": "InsufficientGpu"})
+
+
+def test_nobody_moves_against_a_budget(world: World) -> None:
+    _scattered(world)
+    world.cluster.upsert_budget("default/all", PodSelector([], namespaces=["default"]), 0)
+    world.pod("new", 2)
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_a_slice_moves_so_that_a_larger_one_fits(world: World) -> None:
+    """Two GPUs with a 1g.10gb in the middle of each: a 7g.80gb fits on neither. One of them moves to the other."""
+    model = find("h100-80gb")
+    assert model
+    core = core_model(model)
+    small = PodSpec({"nvidia.com/mig-1g.10gb": 1})
+    world.node("n", 2, cut=[GpuSpec(core, mig=True) for _ in range(2)])
+    for gpu in range(2):
+        world.pod(f"on-{gpu}", spec=small, node="n", movable=True, instances=[(gpu, "1g.10gb", 3)])
+    world.pod("new", spec=PodSpec({"nvidia.com/mig-7g.80gb": 1}))
+    world.cycle()
+    assert world.evicted == {"on-1"}
+    world.gone(["on-1"])
+    world.pod("on-1-again", spec=small)
+    world.cycle()
+    assert world.bound == {"new": "n", "on-1-again": "n"}
