@@ -42,6 +42,7 @@ void bind_gangs(const py::module_& module) {
         .def_property_readonly("min_members", [](const GangState& state) { return state.spec.min_members; })
         .def_property_readonly("topology_key", [](const GangState& state) { return state.spec.topology_key; })
         .def_property_readonly("required", [](const GangState& state) { return state.spec.required; })
+        .def_property_readonly("problem", [](const GangState& state) { return state.spec.problem; })
         .def_readonly("members", &GangState::members)
         .def_readonly("placed", &GangState::placed);
 
@@ -49,12 +50,12 @@ void bind_gangs(const py::module_& module) {
         .def(
             "upsert_gang",
             [](Cluster& self, std::string_view name, std::int64_t min_members, std::string topology_key,
-               bool required) {
+               bool required, std::string problem) {
                 const Entry entry{self.door()};
-                self.upsert_gang(name, {min_members, std::move(topology_key), required});
+                self.upsert_gang(name, {min_members, std::move(topology_key), required, std::move(problem)});
             },
             py::arg("name"), py::kw_only(), py::arg("min_members"), py::arg("topology_key") = "",
-            py::arg("required") = false)
+            py::arg("required") = false, py::arg("problem") = "")
         .def(
             "remove_gang",
             [](Cluster& self, std::string_view name) {

@@ -35,6 +35,9 @@ class Placer {
         if (!gang_.spec) {
             return nobody({ReasonCode::gang_too_small, called() + " is not known", {}});
         }
+        if (!gang_.spec->problem.empty()) {
+            return nobody({ReasonCode::gang_invalid, called() + " " + gang_.spec->problem, {}});
+        }
         const std::int64_t there = gang_.placed + static_cast<std::int64_t>(members_.size());
         if (there < gang_.spec->min_members) {
             return nobody({ReasonCode::gang_too_small,
@@ -238,9 +241,11 @@ class Placer {
             remember(turn, in_vain, domain, elsewhere);
             return false;
         }
-        const Domain* const only = elsewhere ? nullptr : domain;
-        for (const PodId id : members_) {
-            if (cluster_.pod(id).phase == Phase::waiting) {
+        const Domain* const only = gang_.spec->required ? domain : nullptr;
+        for (const PodId id : in_vain) {
+            if (only == nullptr && place_one_(id, nullptr)) {  // enough of them are together
+                turn.placed.push_back(id);
+            } else {
                 turn.left.push_back({id, why_not_(id, only)});
             }
         }
@@ -307,7 +312,11 @@ class Placer {
     }
 
     [[nodiscard]] Reason does_not_fit() const {
-        Reason reason{ReasonCode::gang_does_not_fit, "", reason_.counts};
+        // What no further node would help keeps its code.
+        const bool is_elsewhere = reason_.code == ReasonCode::quota_max ||
+                                  reason_.code == ReasonCode::quota_exhausted ||
+                                  reason_.code == ReasonCode::unsupported;
+        Reason reason{is_elsewhere ? reason_.code : ReasonCode::gang_does_not_fit, "", reason_.counts};
         reason.message = text(before_ + std::max<std::int64_t>(fitted_, 0)) + " of " +
                          text(gang_.spec->min_members) + " Pods of " + called() + " fit" + place_ + "; ";
         reason.message += fitted_ < 0 ? "no node has the label " + gang_.spec->topology_key : reason_.message;

@@ -3,8 +3,11 @@
 // Each cycle decides anew. Those who were held go first and find what was chosen for them free of charge, so
 // that they get the same again, and no more, for as long as they need it.
 #include <algorithm>
+#include <tuple>
 
 #include "filter.h"
+#include "gate.h"
+#include "reclaim.h"
 #include "scheduler.h"
 #include "transaction.h"
 #include "victims.h"
@@ -35,15 +38,21 @@ bool Scheduler::may_make_room(PodId id) const {
 // Whether there may be anybody whom it may have evicted.
 bool Scheduler::may_preempt(PodId id) const {
     const auto lowest = cluster_.lowest_priority();
-    return lowest && *lowest < cluster_.pod(id).priority;
+    return lowest && (*lowest < cluster_.pod(id).priority || cluster_.pod(id).quota.valid());
 }
 
-std::optional<Cause> Scheduler::may_evict(PodId id, PodId victim) const {
-    const Pod& pod = cluster_.pod(victim);
-    if (pod.priority < cluster_.pod(id).priority) {
-        return Cause::priority;
+// Within one quota, or where there is none, by priority; between quotas what was lent is taken back.
+std::optional<Cause> Scheduler::may_evict(PodId id, PodId victim, Reclaim& reclaim) const {
+    const Pod& pod = cluster_.pod(id);
+    const Pod& other = cluster_.pod(victim);
+    if (pod.quota == other.quota) {
+        if (other.priority < pod.priority) {
+            return Cause::priority;
+        }
+    } else if (reclaim.may_take(victim, other.node)) {
+        return Cause::reclaim;
     }
-    return pod.movable && chosen_.contains(victim) ? std::optional{Cause::repack} : std::nullopt;
+    return other.movable && chosen_.contains(victim) ? std::optional{Cause::repack} : std::nullopt;
 }
 
 bool Scheduler::make_room(PodId id, const Domain* domain) {
@@ -57,6 +66,9 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     const bool is_noticed = ranking.looks_at_pods() || !interned.sole_claims.empty();
     const auto fits = [&](NodeId node) {
         const Visit visit{cluster_, node, pod.priority, is_noticed};
+        if (refusal(cluster_, id, node)) {
+            return false;
+        }
         if (!is_noticed) {
             return match_room(cluster_, interned, cluster_.node(node)).fits();
         }
@@ -76,8 +88,9 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
         return true;
     };
 
-    VictimSearch search{cluster_,   id,   chosen_,
-                        is_noticed, fits, [&](PodId victim) { return may_evict(id, victim); }};
+    Reclaim reclaim{cluster_, id};
+    const auto may = [&](PodId victim) { return may_evict(id, victim, reclaim); };
+    VictimSearch search{cluster_, id, chosen_, is_noticed, fits, may};
     if (pod.wish.valid() && is_possible(pod.wish)) {
         const auto same = search.on(pod.wish);
         if (same && same->toll == Toll{} && (!moves(*same) || can_move(id, *same))) {
@@ -86,7 +99,7 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     }
     // What was tried for a gang is taken back, and says nothing about others.
     const bool is_memorable = !pod.gang.valid();
-    const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority};
+    const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority, pod.quota};
     if (is_memorable && hopeless_.contains(like_it)) {
         return false;
     }
@@ -105,6 +118,12 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
         if (best) {
             return evict(*search.on(best->node, true));
         }
+        // Where there is room, and it is only the sum of all quotas that is used up.
+        const auto node =
+            pod.quota.valid() ? ranking.best(cluster_, interned, domain, Gate{cluster_, id}) : std::nullopt;
+        if (const auto found = node ? search.elsewhere(*node, borrowers()) : std::nullopt) {
+            return evict(*found);
+        }
     }
     if (is_memorable && cluster_.movable_count() > 0) {
         const auto may_move = [&](PodId victim) {
@@ -120,6 +139,22 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
         hopeless_.insert(like_it);
     }
     return false;
+}
+
+// Who is over what his quota is guaranteed, the least important first.
+std::vector<PodId> Scheduler::borrowers() const {
+    std::vector<PodId> pods;
+    for (std::size_t number = 0; number < cluster_.quotas().bound(); ++number) {
+        if (const QuotaId quota{number}; cluster_.quotas().exists(quota)) {
+            const auto over = cluster_.over_quota(quota);
+            pods.insert(pods.end(), over->begin(), over->end());
+        }
+    }
+    std::ranges::sort(pods, {}, [&](PodId id) {
+        const Pod& pod = cluster_.pod(id);
+        return std::tuple{pod.priority, -pod.arrival, cluster_.uid(id)};
+    });
+    return pods;
 }
 
 bool Scheduler::moves(const Victims& victims) {

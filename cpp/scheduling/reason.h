@@ -38,6 +38,7 @@ enum class ReasonCode : std::uint8_t {
     making_room,        // others are being evicted for it
     gang_too_small,     // it has fewer Pods than it needs, or is not known
     gang_does_not_fit,  // fewer of its Pods than it needs fit at once
+    gang_invalid,       // what is said of it makes no sense, or it has just been released
     quota_max,          // its quota, or one above, would have more than it may
     quota_exhausted,    // nothing of what all quotas guarantee is left to borrow
 };

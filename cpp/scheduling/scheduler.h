@@ -18,6 +18,7 @@
 #include "policy.h"
 #include "ranking.h"
 #include "reason.h"
+#include "reclaim.h"
 #include "score.h"
 #include "victims.h"
 
@@ -102,6 +103,7 @@ class Scheduler {
         SpecId spec;
         KinId kin;
         std::int32_t priority = 0;
+        QuotaId quota;
 
         auto operator<=>(const Preempting&) const = default;
     };
@@ -110,7 +112,8 @@ class Scheduler {
     bool make_room(PodId id, const Domain* domain);
     [[nodiscard]] bool may_make_room(PodId id) const;
     [[nodiscard]] bool may_preempt(PodId id) const;
-    [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim) const;
+    [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim, Reclaim& reclaim) const;
+    [[nodiscard]] std::vector<PodId> borrowers() const;
     [[nodiscard]] static bool moves(const Victims& victims);
     std::optional<Victims> find_moves(PodId id, VictimSearch& search,
                                       const std::function<bool(NodeId)>& is_possible);

@@ -356,6 +356,8 @@ class GangState:
     @property
     def required(self) -> bool: ...
     @property
+    def problem(self) -> str: ...
+    @property
     def members(self) -> list[str]:
         """Every Pod on record, sorted."""
     @property
@@ -452,10 +454,13 @@ class Cluster:
         without a node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...
-    def upsert_gang(self, name: str, *, min_members: int, topology_key: str = "", required: bool = False) -> None:
-        """Pods that start together: so many of them or none, those beyond as they fit, before or after. With a key, all in
-        one domain of that node label: where required, else if it can be. ValueError for an empty name, a negative number,
-        or a required domain without a key."""
+    def upsert_gang(
+        self, name: str, *, min_members: int, topology_key: str = "", required: bool = False, problem: str = ""
+    ) -> None:
+        """Pods that start together: so many of them or none, those beyond as they fit, before or after. With a key, all
+        in one domain of that node label: where required, else if it can be. problem: why nobody more of it may start,
+        in words that follow its name. ValueError for an empty name, a negative number, or a required domain without a
+        key."""
     def remove_gang(self, name: str) -> bool:
         """False when there was none. Its waiting Pods wait on."""
     def gang(self, name: str) -> GangState:
@@ -556,7 +561,8 @@ class Reason:
         """One of a closed set, fit for a metric label: Unsupported, NoNodes, NodeAffinity, Taint, Unschedulable,
         HostPort, TooManyPods, InsufficientCpu, InsufficientMemory, InsufficientStorage, InsufficientGpu, NoGeometry,
         InsufficientResource, VolumeNotReady, VolumeInUse, VolumeLimit, VolumeAffinity, TopologySpread, PodAffinity,
-        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom, QuotaMax, QuotaExhausted."""
+        PodAntiAffinity, NodeFeature, OnlyByDra, MakingRoom, GangTooSmall, GangDoesNotFit, GangInvalid, QuotaMax,
+        QuotaExhausted."""
     @property
     def message(self) -> str:
         """For people: node counts as kube-scheduler gives them, then the nearest fix."""

@@ -13,6 +13,7 @@ import yaml
 from nos.testbed import Testbed
 from tests.controller.cluster import Cluster, Controller
 from tests.controller.fault_proxy import FaultProxy
+from tests.controller.teams import TEAMS, Teams
 
 RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "controller" / "rbac.yaml"
 _GROUP = "/apis/rbac.authorization.k8s.io/v1"
@@ -58,3 +59,14 @@ def controller(role: Testbed, tmp_path: Path) -> Iterator[Callable[..., Controll
             return running.enter_context(Controller(kubeconfig or role.kubeconfig_of(), tmp_path, **settings))
 
         yield start
+
+
+@pytest.fixture
+def teams(cluster: Cluster) -> Iterator[Teams]:
+    """Two namespaces without anything in them."""
+    for team in TEAMS:
+        cluster.api.create("/api/v1/namespaces", {"metadata": {"name": team}})
+    teams = Teams(cluster)
+    teams.clear()
+    yield teams
+    teams.clear()

@@ -36,6 +36,7 @@ class Fault:
     times: int = 1
     status: int = 0  # answered by us with this; 0: not
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)  # beside what every Status has
     carried_out: bool = True  # without a status: does it reach the API server?
     delay: float = 0.0
     lost: bool = False  # the connection is cut instead of an answer
@@ -148,6 +149,7 @@ class FaultProxy:
             await asyncio.sleep(fault.delay)
             if fault.status:
                 body = {"kind": "Status", "code": fault.status, "reason": "Injected", "message": "a fault of the test"}
+                body |= fault.body
                 return web.json_response(body, status=fault.status, headers=dict(fault.headers))
             if fault.lost and not fault.carried_out:
                 return self._cut(request)

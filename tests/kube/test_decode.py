@@ -85,7 +85,7 @@ def test_tolerations_affinity_and_ports() -> None:
         ({"volumes": [{"name": "v", "rbd": {}}]}, "rbd volume"),
         ({"volumes": [{"name": "v", "fromTheFuture": {}}]}, "fromTheFuture volume"),
         ({"resourceClaims": [{"name": "r"}]}, "resource claims"),
-        ({"schedulingGroup": {"podGroupName": "g"}}, "pod group"),
+        ({"schedulingGroup": {"compositePodGroupName": "g"}}, "a spec.schedulingGroup that names no PodGroup"),
         ({"topologySpreadConstraints": [{"whenUnsatisfiable": "Sometimes", "maxSkew": 1}]}, "topology spread"),
         ({"topologySpreadConstraints": [{"matchLabelKeys": 7}]}, "a spec that makes no sense"),
         ({"volumes": [{"name": "v", "image": 7}]}, "a spec that makes no sense"),
@@ -103,12 +103,6 @@ def test_what_is_not_handled_waits_and_is_named(spec: dict[str, Any], named: str
 )
 def test_volumes_without_a_say_in_the_node_are_fine(kind: str) -> None:
     assert reason_of(decode.waiting_spec(pod({"volumes": [{"name": "v", kind: {}}]}))) == ""
-
-
-def test_a_gang_by_label_waits() -> None:
-    gang = pod(labels={"nos.nebuly.com/pod-group": "g"})
-    assert "pod group" in reason_of(decode.waiting_spec(gang))
-    assert reason_of(decode.waiting_spec(pod(labels={"app": "nos.nebuly.com/pod-group"}))) == ""
 
 
 @pytest.mark.parametrize("memory", ["8Ei", "1e40", "9223372036854775807"])

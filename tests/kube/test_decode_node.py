@@ -30,6 +30,27 @@ def test_a_node_that_makes_no_sense_offers_nothing(caplog: pytest.LogCaptureFixt
     assert "node n takes no Pods: cpu: '-4' is negative" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("labels", "gb"),
+    [
+        ({}, 0),
+        ({"nvidia.com/gpu.memory": "81559"}, 80),  # as an H100 reports
+        ({"nvidia.com/gpu.memory": "40960"}, 40),
+        ({"nvidia.com/gpu.memory": "15360", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}, 15),
+        ({"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}, 40),
+        ({"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb"}, 40),
+        ({"nvidia.com/gpu.product": "Tesla-T4"}, 0),  # it cannot be cut, so nos does not know it
+        ({"nvidia.com/gpu.memory": "much", "nvidia.com/gpu.product": "A30"}, 24),
+        ({"nvidia.com/gpu.memory": "9" * 11}, 1_000_000),
+        ({"nvidia.com/gpu.memory": "9" * 12}, 0),
+    ],
+)
+def test_memory_of_a_gpu_in_gb(labels: dict[str, str], gb: int) -> None:
+    assert decode.node_spec(node(labels=labels, allocatable=ROOM)) == _core.NodeSpec(
+        {"cpu": 4000, "pods": 110}, labels=labels, gpu_memory_gb=gb
+    )
+
+
 def test_every_name_of_an_image_and_every_feature() -> None:
     images = [
         {"names": ["cuda@sha256:12", "cuda:12"], "sizeBytes": 4_000_000_000},

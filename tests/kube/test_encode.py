@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
+
 from nos.kube import encode
 
 
@@ -31,7 +33,41 @@ def test_a_condition_is_written_under_the_version_that_was_seen() -> None:
     ]
     news = json.loads(encode.not_scheduled("u-1", "7", "Unsupported", "0/3 nodes", is_news=True))
     assert news["status"]["conditions"][0]["lastTransitionTime"].endswith("Z")
-    assert news["status"]["conditions"][0]["reason"] == "Unsupported"  # no node would help: autoscalers leave it alone
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        *[(code, "Unschedulable") for code in ("InsufficientGpu", "NoNodes", "Taint", "GangDoesNotFit")],
+        *[(code, code) for code in ("Unsupported", "MakingRoom", "QuotaMax", "QuotaExhausted", "GangTooSmall")],
+        *[(code, code) for code in (encode.CUTTING, encode.BINDING_VOLUMES)],
+    ],
+)
+def test_autoscalers_are_told_of_whom_a_node_would_help(code: str, reason: str) -> None:
+    patch = json.loads(encode.not_scheduled("u-1", "7", code, "why", is_news=False))
+    assert patch["status"]["conditions"][0]["reason"] == reason
+
+
+def test_the_capacity_of_a_pod_comes_with_its_binding_or_as_a_patch() -> None:
+    labels = {"nos.nebuly.com/capacity": "over-quota"}
+    bound = json.loads(encode.binding("p", "u", "n", capacity="over-quota"))
+    assert bound["metadata"] == {"name": "p", "uid": "u", "labels": labels}
+    assert json.loads(encode.capacity_patch("u", "over-quota")) == {"metadata": {"uid": "u", "labels": labels}}
+    assert json.loads(encode.capacity_patch("u", ""))["metadata"]["labels"] == {"nos.nebuly.com/capacity": None}
+
+
+def test_an_event_may_name_another_pod() -> None:
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    said = {"at": at, "reporter": "r", "type_": "Normal", "reason": "Preempted", "action": "Preempting", "note": "n"}
+    _, body = encode.event("ml", "p", "u", related=("other", "q", "v"), **said)
+    assert json.loads(body)["related"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": "other",
+        "name": "q",
+        "uid": "v",
+    }
+    assert "related" not in json.loads(encode.event("ml", "p", "u", **said)[1])
 
 
 def test_an_event_fits_what_the_api_server_takes() -> None:

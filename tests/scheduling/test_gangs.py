@@ -108,7 +108,7 @@ def test_one_member_that_nos_cannot_place_holds_all_back():
     cluster.upsert_gang("n/job", min_members=2)
     arrive(cluster, pod(gpus=1), pod(gpus=1, unsupported=["resource claims"]), gang="n/job")
     reason = reason_of(Scheduler(cluster).schedule(), "p0")
-    assert reason.code == "GangDoesNotFit"
+    assert reason.code == "Unsupported"  # no node would help
     assert "1 of 2 Pods of pod group n/job fit; nos does not handle resource claims" in reason.message
 
 
@@ -289,3 +289,26 @@ def test_a_gang_whose_minimum_is_nobody_joins_one_by_one(required):
     outcome = Scheduler(cluster).schedule()
     assert set(nodes_of(outcome)) == {"p0"}
     assert reason_of(outcome, "p1").code == "InsufficientGpu"
+
+
+def test_a_preferred_domain_holds_back_nobody_whom_it_has_no_room_for():
+    """r0 holds the two that the gang lacks, the third goes to r1 at once."""
+    cluster = cluster_of(node(gpus=2, labels={"rack": "r0"}), node(gpus=1, labels={"rack": "r1"}))
+    cluster.upsert_gang("n/job", min_members=2, topology_key="rack")
+    arrive(cluster, *[pod(gpus=1)] * 4, gang="n/job")
+    outcome = Scheduler(cluster).schedule()
+    assert nodes_of(outcome) == {"p0": "n0", "p1": "n0", "p2": "n1"}
+    assert reason_of(outcome, "p3").message.startswith("0/2 nodes are available: 2 Insufficient nvidia.com/gpu")
+
+
+def test_a_gang_with_a_problem_waits_and_says_so():
+    cluster = cluster_of(node())
+    cluster.upsert_gang("n/job", min_members=1, problem="makes no sense")
+    arrive(cluster, pod(gpus=1), gang="n/job")
+    cluster.upsert_pod("runs", pod(gpus=1), node="n0", gang="n/job")
+    scheduler = Scheduler(cluster)
+    reason = reason_of(scheduler.schedule(), "p0")
+    assert (reason.code, reason.message) == ("GangInvalid", "pod group n/job makes no sense")
+    assert scheduler.place("p0") is None
+    cluster.upsert_gang("n/job", min_members=1)
+    assert set(nodes_of(scheduler.schedule())) == {"p0"}

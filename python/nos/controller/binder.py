@@ -44,6 +44,7 @@ class Binder:
         *,
         in_flight: int,
         may_bind: Callable[[], bool],
+        capacity_of: Callable[[Waiting], str],
         on_bound: Callable[[Waiting, Place], None],
         on_refused: Callable[[Waiting, str], None],
     ) -> None:
@@ -52,6 +53,7 @@ class Binder:
         self._ledger = ledger
         self._workers = in_flight
         self._may_bind = may_bind
+        self._capacity_of = capacity_of
         self._on_bound = on_bound
         self._on_refused = on_refused
         self._queue: asyncio.Queue[tuple[Waiting, Place]] = asyncio.Queue()
@@ -97,7 +99,8 @@ class Binder:
     async def _bind(self, waiting: Waiting, bind: Place) -> None:
         path = f"{pod_path(waiting.namespace, waiting.name, 'binding')}?timeout={SERVER_DEADLINE_S}s"
         node = bind.node
-        body = binding(waiting.name, waiting.uid, node, bind.gpus, bind.instances)
+        capacity = self._capacity_of(waiting)
+        body = binding(waiting.name, waiting.uid, node, bind.gpus, bind.instances, capacity=capacity)
         why = f"no Binding to {node} after {_ATTEMPTS} tries"
         in_doubt = False
         refusal: ApiError | None = None

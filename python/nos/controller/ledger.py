@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from nos import _core
+from nos.controller.budgets import Budgets
 from nos.controller.devices import DeviceOffers
+from nos.controller.gangs import Gangs
 from nos.controller.gpu_nodes import GpuNodeSink
 from nos.controller.nodes import NodeSink
 from nos.controller.pods import PodSink
+from nos.controller.quotas import Quotas
 from nos.controller.spread_defaults import SpreadDefaults
 from nos.controller.storage import Storage
 from nos.controller.store import Store
@@ -44,6 +47,7 @@ class Ledger:
     def __init__(self, scheduler_name: str) -> None:
         self.cluster = _core.Cluster()
         self.waiting: dict[str, Waiting] = {}
+        self.gangs = Gangs(self)
         self.pods = PodSink(self, scheduler_name)
         self.nodes = NodeSink(self)
         self.gpu_nodes = GpuNodeSink(self)
@@ -51,6 +55,8 @@ class Ledger:
         self.spread_defaults = SpreadDefaults(self._revise)
         self.devices = DeviceOffers(self.nodes.revise)
         self.storage = Storage(self)
+        self.quotas = Quotas(self)
+        self.budgets = Budgets(self)
         self.gave_back: Callable[[str], None] = lambda _: None  # told of a Pod whose decision does not hold
         self._news = asyncio.Event()  # something that may let a Pod run
         self._stale = False  # something that only may, if it is more than an echo
@@ -61,8 +67,9 @@ class Ledger:
     def sinks(self) -> tuple[Listed, ...]:
         """All of them."""
         devices: tuple[Listed, ...] = self.devices.classes, self.devices.slices
+        shared: tuple[Listed, ...] = *self.quotas.sinks, self.budgets.store
         more: tuple[Listed, ...] = *self.spread_defaults.sinks, *devices, *self.storage.sinks
-        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, *more
+        return self.pods, self.nodes, self.gpu_nodes, self.namespaces, self.gangs.groups, *shared, *more
 
     @property
     def synced(self) -> bool:
@@ -73,6 +80,9 @@ class Ledger:
         """Return when the watches have listed what exists."""
         for sink in self.sinks:
             await sink.synced_once.wait()
+        for waiting in self.waiting.values():  # their nodes may have come after them
+            if waiting.nominated:
+                self.admit(waiting)
 
     async def wait_news(self, patience: float) -> None:
         """Return when a cycle is worth while: at once on news, after `patience` seconds on what may be none."""
@@ -147,9 +157,13 @@ class Ledger:
         """Let the scheduler see it."""
         uid, spec, labels = waiting.uid, waiting.spec, waiting.labels
         priority, arrival, offers = waiting.priority, waiting.arrival, waiting.facts.asked.offers
+        preempts, wish, gang = waiting.preempts, waiting.nominated, waiting.gang
+        upsert = self.cluster.upsert_pod
 
         def offer() -> None:
-            self.cluster.upsert_pod(uid, spec, labels=labels, priority=priority, arrival=arrival)
+            upsert(
+                uid, spec, labels=labels, priority=priority, arrival=arrival, preempts=preempts, wish=wish, gang=gang
+            )
             waiting.offers = offers
 
         self.edit(offer)

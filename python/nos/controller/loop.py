@@ -3,8 +3,9 @@
 The watches fill the ledger. When something happened that may let a Pod run, the batching window lets what comes with it
 come too; then the core decides on all that waits, in a thread and with the GIL released, while the event loop goes on
 reading and writing. What it decided is already assumed in the ledger and goes to the binder: first by way of the cutter
-on nodes whose GPUs nos cuts, then of the volume binder. Why the others wait goes to the reporter. A Binding that fails
-is taken back by the binder (`Ledger.defer`), which is news, and the loop goes on.
+on nodes whose GPUs nos cuts, then of the volume binder. Who has to go so that others fit is told to the evictor, and
+why others wait to the reporter. A Binding that fails is taken back by the binder (`Ledger.defer`), which is news, and
+the loop goes on.
 """
 
 import asyncio
@@ -14,7 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from nos import _core
 from nos.controller.cutting import Cutter
+from nos.controller.evictor import Evictor
 from nos.controller.ledger import Ledger
+from nos.controller.nominations import Nominations
+from nos.controller.quota_report import QuotaReporter
 from nos.controller.report import Reporter
 from nos.controller.volume_binding import VolumeBinder
 
@@ -27,6 +31,9 @@ async def run(
     scheduler: _core.Scheduler,
     cutter: Cutter,
     volumes: VolumeBinder,
+    evictor: Evictor,
+    nominations: Nominations,
+    quotas: QuotaReporter,
     reporter: Reporter,
     window: float,
 ) -> None:
@@ -43,11 +50,14 @@ async def run(
                 # Before anything that has come meanwhile is applied: a decision is about what the core knew.
                 decided = [(waiting, bind) for bind in outcome.binds if (waiting := ledger.decided(bind.uid))]
                 decided = [(waiting, bind) for waiting, bind in decided if volumes.reserve(waiting, bind)]
+                quotas.look()  # so that Bindings say whether their Pods are over their quota
 
             for waiting, bind in decided:
                 if not bind.ready or bind.instances or (bind.gpus and ledger.nodes.is_cut(bind.node)):
                     cutter.submit(waiting, bind)
                 else:
                     volumes.submit(waiting, bind)
+            evictor.wanted(outcome.evictions)
+            nominations.held(outcome.held)
             reporter.waiting(outcome.waiting)
             _log.debug("%d placed, %d wait, %.1f ms", len(outcome.binds), len(outcome.waiting), took * 1e3)

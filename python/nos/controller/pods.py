@@ -2,8 +2,8 @@
 
 Counted are all Pods that have a node and are not Succeeded or Failed, whoever placed them; ours to place are those
 without a node that name our scheduler, have no scheduling gate and are not being deleted. Of the others without a node
-those count that were nominated to one: room is kept for them there. Per bound Pod only its uid, name and node are kept
-in Python, and what its Binding gave it of the node's GPUs; the rest is in the core.
+those count that were nominated to one: room is kept for them there. Per bound Pod only its uid, name, node and what it
+says of its quota are kept in Python, and what its Binding gave it of the node's GPUs; the rest is in the core.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nos import _core
 from nos.controller.waiting import Facts, State, Waiting
 from nos.kube.cut import Holding
 from nos.kube.decode import (
+    OVER_QUOTA,
     bound,
     bound_spec_of,
+    capacity,
     controller,
     created,
     gpus,
@@ -38,6 +40,16 @@ _log = logging.getLogger(__name__)
 _SAME_SECOND = 20  # bits of an arrival for the order within a second, in which creationTimestamp counts
 
 
+class Known(NamedTuple):
+    """A Pod that has not ended."""
+
+    key: str  # namespace/name
+    node: str = ""  # empty while it waits
+    capacity: str = ""  # of one with a node, the label
+    leaving: bool = False  # it is being deleted
+    arrival: int = 0  # of one with a node, as it was while it waited
+
+
 class PodSink:
     """Pods from their watch into the Ledger.
 
@@ -51,8 +63,9 @@ class PodSink:
         self._scheduler_name = scheduler_name
         self.holdings: dict[str, dict[str, Holding]] = {}  # of bound Pods, by node and uid
         self.left_unrun: Callable[[Pod], None] = lambda _: None  # told of a Pod that left its node before it ran
+        self.seen: Callable[[str], None] = lambda _: None  # told of a Pod on a node that has come or changed
         self._nominated: set[str] = set()
-        self._known: dict[str, tuple[str, str]] = {}  # namespace/name and node, empty while it waits, by uid
+        self.known: dict[str, Known] = {}  # by uid
         self._bound_uids: dict[str, str] = {}  # by namespace/name
         self._listed: set[str] | None = None  # since `restart`, until `synced`
         self._pending: list[Callable[[], object]] = []  # edits of the listing
@@ -67,7 +80,7 @@ class PodSink:
         """See nos.kube.watch.Sink."""
         listed, self._listed = self._listed, None
         if listed is not None:
-            for uid in self._known.keys() - listed:
+            for uid in self.known.keys() - listed:
                 self._remove(uid)
         for edit in self._pending:
             self._ledger.edit(edit)
@@ -78,7 +91,8 @@ class PodSink:
     def changed(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink."""
         uid = pod.metadata.uid
-        self._known.setdefault(uid, (f"{pod.metadata.namespace}/{pod.metadata.name}", ""))
+        if uid not in self.known:
+            self.known[uid] = Known(f"{pod.metadata.namespace}/{pod.metadata.name}")
         if self._listed is not None:
             self._listed.add(uid)
         if pod.status.phase in ("Succeeded", "Failed"):
@@ -103,7 +117,7 @@ class PodSink:
     def bound_uid(self, key: str, node: str) -> str:
         """The uid of the Pod of that namespace/name on the node; empty where there is none."""
         uid = self._bound_uids.get(key, "")
-        return uid if uid and self._known[uid][1] == node else ""
+        return uid if uid and self.known[uid].node == node else ""
 
     def reported(self, node: str) -> None:
         """The node's agent has reported after all of these were bound."""
@@ -121,6 +135,7 @@ class PodSink:
         """It does not wait for us any more, or is nominated no more."""
         self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
+        self._ledger.gangs.leave(uid)
         self._nominated.discard(uid)
         self._ledger.edit(lambda: self._ledger.cluster.remove_pod(uid))
         self._ledger.wake()
@@ -142,17 +157,23 @@ class PodSink:
     def _bound(self, pod: Pod) -> None:
         uid, says, node = pod.metadata.uid, bound(pod), pod.spec.node_name
         labels, terminating = pod_labels(pod), pod.metadata.deletion_timestamp is not None
-        key, before = self._known[uid]
+        key, before, *_, arrival = self.known[uid]
         given = gpus(pod), instances(pod)
         holding = self.holdings.get(node, {}).get(uid)
         if holding is None or (holding.gpus, holding.instances) != given:
             holding = Holding(key, *given, new=self._listed is None)  # of one that is listed nobody knows
-        self._known[uid] = key, node
+        label = capacity(pod)
+        if not arrival:  # what came within a second stays in order when it is bound; its label tells after a restart
+            waited = self._ledger.waiting.get(uid)
+            late = 1 if label == OVER_QUOTA else 0
+            arrival = waited.arrival if waited else (created(pod.metadata.creation_timestamp) << _SAME_SECOND) + late
+        self.known[uid] = Known(key, node, label, terminating, arrival)
         self._bound_uids[key] = uid
+        self.seen(uid)
         if holding.gpus or holding.instances:
             self.holdings.setdefault(node, {})[uid] = holding
-        priority, arrival = pod.spec.priority or 0, created(pod.metadata.creation_timestamp) << _SAME_SECOND
-        cluster = self._ledger.cluster
+        priority, cluster = pod.spec.priority or 0, self._ledger.cluster
+        gang = self._ledger.gangs.join(pod) if self.is_for_us(pod) else ""
 
         def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
             cluster.upsert_pod(
@@ -163,6 +184,7 @@ class PodSink:
                 arrival=arrival,
                 node=node,
                 terminating=terminating,
+                gang=gang,
                 gpus=given[0],
                 instances=held,
             )
@@ -188,22 +210,26 @@ class PodSink:
 
     def revise(self, waiting: Waiting) -> None:
         """Something that its Pod refers to has changed: look again at what it asks for."""
-        self._asks(waiting, self._spec(waiting.namespace, waiting.facts), waiting.labels, waiting.priority)
+        spec = self._spec(waiting.namespace, waiting.facts)
+        self._asks(waiting, spec, waiting.labels, waiting.priority, waiting.gang)
 
     def _waits(self, pod: Pod) -> None:
         uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
         facts = Facts(template(pod), self._ledger.storage.asked(pod), bytes(pod.metadata.labels), controller(pod))
         spec, labels = self._spec(namespace, facts), pod_labels(pod)
+        gang = self._ledger.gangs.join(pod)
         waiting = self._ledger.waiting.get(uid)
         if waiting is None:
             arrival = self._arrival(pod.metadata.creation_timestamp)
-            waiting = Waiting(namespace, pod.metadata.name, uid, facts, spec, labels, priority, arrival)
+            waiting = Waiting(namespace, pod.metadata.name, uid, facts, spec, labels, priority, arrival, gang)
+            waiting.preempts = pod.spec.preemption_policy != "Never"
+            waiting.nominated = pod.status.nominated_node_name
             self._ledger.waiting[uid] = waiting
             self._ledger.admit(waiting)
         else:
             waiting.facts = facts
-            self._asks(waiting, spec, labels, priority)
-        waiting.version = pod.metadata.resource_version
+            self._asks(waiting, spec, labels, priority, gang)
+        waiting.version, waiting.nominated = pod.metadata.resource_version, pod.status.nominated_node_name
         waiting.message = next(
             (c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None
         )
@@ -214,19 +240,20 @@ class PodSink:
             default = self._ledger.spread_defaults.of(namespace, facts.labels, facts.owner)
         return spec_of(facts.template, volumes=facts.asked.volumes, default=default)
 
-    def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int) -> None:
-        if (waiting.spec, waiting.labels, waiting.priority) != (spec, labels, priority):
-            waiting.spec, waiting.labels, waiting.priority = spec, labels, priority
+    def _asks(self, waiting: Waiting, spec: _core.PodSpec, labels: _core.PodLabels, priority: int, gang: str) -> None:
+        if (waiting.spec, waiting.labels, waiting.priority, waiting.gang) != (spec, labels, priority, gang):
+            waiting.spec, waiting.labels, waiting.priority, waiting.gang = spec, labels, priority, gang
             if waiting.state is not State.DEFERRED:
                 self._ledger.admit(waiting)
 
     def _remove(self, uid: str) -> None:
-        key, node = self._known.pop(uid, ("", ""))
+        key, node, *_ = self.known.pop(uid, Known(""))
         if self._bound_uids.get(key) == uid:
             del self._bound_uids[key]
         had = self.holdings.get(node, {}).pop(uid, None)
         self._ledger.storage.forget(uid)
         self._ledger.waiting.pop(uid, None)
+        self._ledger.gangs.leave(uid)
         self._nominated.discard(uid)
         self._edit(lambda: self._ledger.cluster.remove_pod(uid))
         if had:

@@ -14,7 +14,7 @@ import heapq
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -22,7 +22,9 @@ from msgspec import DecodeError
 
 from nos import _core
 from nos.controller.binder import Place
+from nos.controller.evictor import Order
 from nos.controller.ledger import Ledger
+from nos.controller.pace import Pace
 from nos.controller.waiting import State, Waiting
 from nos.kube.client import STRATEGIC_MERGE, Client
 from nos.kube.encode import BINDING_VOLUMES, CUTTING, event, gpu_list, instance_list, not_scheduled, pod_path
@@ -47,27 +49,23 @@ class _Event(NamedTuple):
     reason: str
     action: str
     note: str
+    related: tuple[str, str, str] | None = None
 
 
 class Reporter:
     """`waiting` and `bound` take note, `run` writes."""
 
-    def __init__(
-        self, client: Client, ledger: Ledger, identity: str, *, busy: Callable[[], bool], rate: float, busy_rate: float
-    ) -> None:
+    def __init__(self, client: Client, ledger: Ledger, identity: str, *, pace: Pace) -> None:
         self._client = client
         self._ledger = ledger
         self._identity = identity
-        self._busy = busy
-        self._rate, self._busy_rate = rate, busy_rate
+        self._pace = pace
         self._reasons: dict[str, tuple[str, str]] = {}  # uid: code, message; what is to be on the Pod
         self._cuts: dict[str, tuple[str, str]] = {}  # likewise, while GPUs are cut or volumes bound for them
         self._now: dict[str, None] = {}  # uids to write, in order
         self._later: list[tuple[float, str]] = []  # a heap of uids to write at their time
         self._scheduled: set[str] = set()  # uids in `_later`
         self._events: deque[_Event] = deque(maxlen=_MOST_EVENTS)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(8)
 
     def waiting(self, outcome: Sequence[tuple[str, _core.Reason]]) -> None:
         """A cycle left these over."""
@@ -125,24 +123,21 @@ class Reporter:
         """The API server does not let us bind this Pod."""
         self._note(waiting, "Warning", "FailedScheduling", "Binding", why)
 
+    def making_room(self, waiting: Waiting, orders: list[Order]) -> None:
+        """These are to go for a Pod that waits."""
+        who = ", ".join(f"{order.namespace}/{order.name}" for order in orders)
+        self._note(waiting, "Normal", "Preempting", "Preempting", f"Makes room on node {orders[0].node}: evicts {who}")
+
+    def evicted(self, order: Order, beneficiary: Waiting | None, note: str) -> None:
+        """A Pod is going, for another or for a reason of its own."""
+        to = (beneficiary.namespace, beneficiary.name, beneficiary.uid) if beneficiary else None
+        reason, action = ("Preempted", "Preempting") if order.for_uid else ("Evicted", "Evicting")
+        of = order.namespace, order.name, order.uid
+        self._events.append(_Event(datetime.now(UTC), *of, "Normal", reason, action, note, to))
+
     async def run(self) -> None:
         """Write until cancelled."""
-        while True:
-            write = self._next()
-            if write is None:
-                await asyncio.sleep(0.1)
-                continue
-            await self._slots.acquire()
-            task = asyncio.create_task(write)
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
-            await asyncio.sleep(1 / (self._busy_rate if self._busy() else self._rate))
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._slots.release()
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("a report was not written: %s: %s", type(error).__name__, error)
+        await self._pace.write(self._next)
 
     def _next(self) -> Coroutine[None, None, None] | None:
         """The next write that is due: conditions first."""
@@ -159,7 +154,7 @@ class Reporter:
             reasons = {State.PENDING: self._reasons, State.BINDING: self._cuts}.get(waiting.state, {})
             if (reason := reasons.get(uid)) and waiting.message != reason[1]:
                 return self._condition(waiting, *reason)
-        if self._events and not self._busy():
+        if self._events and not self._pace.busy():
             return self._event(self._events.popleft())
         return None
 
@@ -195,6 +190,7 @@ class Reporter:
             reason=noted.reason,
             action=noted.action,
             note=noted.note,
+            related=noted.related,
         )
         try:
             await self._client.request("POST", path, body=body, attempts=2)

@@ -21,9 +21,15 @@ from functools import partial
 from nos import _core
 from nos.controller import loop
 from nos.controller.binder import Binder, Place
+from nos.controller.capacity import Capacities
 from nos.controller.cutting import Cutter
+from nos.controller.evictor import Evictor
 from nos.controller.ledger import Ledger
+from nos.controller.nominations import Nominations
+from nos.controller.pace import Pace
+from nos.controller.quota_report import QuotaReporter
 from nos.controller.rejections import Rejections
+from nos.controller.releases import Releases
 from nos.controller.report import Reporter
 from nos.controller.settings import Settings
 from nos.controller.volume_binding import VolumeBinder
@@ -87,26 +93,28 @@ class Controller:
             retry_period=election.retry_period_seconds,
         )
         self._ledger = Ledger(settings.scheduler_name)
+        may_write = self._may_write
+        capacities = Capacities(client, self._ledger)
         self._binder = Binder(
             client,
             self._ledger,
             in_flight=settings.binding.in_flight,
-            may_bind=lambda: self._lease.held or not election.enabled,
+            may_bind=may_write,
+            capacity_of=lambda waiting: capacities.of(waiting.uid, waiting.namespace),
             on_bound=lambda *bound: self._reporter.bound(*bound),
-            on_refused=lambda *refused: self._reporter.refused(*refused),
+            on_refused=self._refused,
         )
-        self._reporter = Reporter(
-            client,
-            self._ledger,
-            identity,
+        pace = Pace(
             busy=lambda: self._binder.busy,
             rate=settings.reporting.rate,
             busy_rate=settings.reporting.rate_while_binding,
         )
+        self._reporter = Reporter(client, self._ledger, identity, pace=pace)
+        self._quota_reporter = QuotaReporter(client, self._ledger, capacities, may_write=may_write, pace=pace)
         self._cutter = Cutter(
             client,
             self._ledger,
-            may_write=lambda: self._lease.held or not election.enabled,
+            may_write=may_write,
             bind=lambda waiting, pod: self._volumes.submit(waiting, pod),
             on_cut=lambda *cut: self._reporter.cut(*cut),
             on_failed=lambda *failed: self._reporter.not_cut(*failed),
@@ -115,11 +123,27 @@ class Controller:
             client,
             self._ledger,
             patience=settings.volume_binding_seconds,
-            may_write=lambda: self._lease.held or not election.enabled,
+            may_write=may_write,
             bind=self._bind,
             on_binding=lambda *binding: self._reporter.binding_volumes(*binding),
             on_failed=lambda *failed: self._reporter.volumes_not_bound(*failed),
         )
+        self._evictor = Evictor(
+            client,
+            self._ledger,
+            may_write=may_write,
+            on_wanted=self._reporter.making_room,
+            on_evicted=self._reporter.evicted,
+        )
+        self._releases = Releases(
+            client,
+            self._ledger,
+            grace=settings.gang_grace_seconds,
+            may_write=may_write,
+            evict=self._evictor.evict,
+        )
+        self._ledger.gangs.lost = self._releases.lost
+        self._nominations = Nominations(client, self._ledger, may_write=may_write)
         self._rejections = Rejections(client, self._ledger, self.metrics, on_rejected=self._reporter.rejected)
         self._ledger.pods.left_unrun = self._rejections.left_unrun
         self._watches = Watches(client, self._ledger)
@@ -150,8 +174,31 @@ class Controller:
             parts.create_task(self._volumes.run())
             parts.create_task(self._reporter.run())
             parts.create_task(self._rejections.run())
+            parts.create_task(self._evictor.run())
+            parts.create_task(self._releases.run())
+            parts.create_task(self._nominations.run())
+            parts.create_task(self._quota_reporter.run())
             window = self._settings.batch_window_seconds
-            parts.create_task(loop.run(self._ledger, scheduler, self._cutter, self._volumes, self._reporter, window))
+            parts.create_task(
+                loop.run(
+                    self._ledger,
+                    scheduler,
+                    self._cutter,
+                    self._volumes,
+                    self._evictor,
+                    self._nominations,
+                    self._quota_reporter,
+                    self._reporter,
+                    window,
+                )
+            )
+
+    def _may_write(self) -> bool:
+        return self._lease.held or not self._settings.leader_election.enabled
+
+    def _refused(self, waiting: Waiting, why: str) -> None:
+        self._reporter.refused(waiting, why)
+        self._releases.refused(waiting, why)
 
     def _bind(self, waiting: Waiting, place: Place) -> None:
         """Its volumes are bound. That may have taken so long that its GPU has to be cut once more."""

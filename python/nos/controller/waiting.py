@@ -38,6 +38,9 @@ class Waiting:
     labels: _core.PodLabels
     priority: int
     arrival: int
+    gang: str = ""  # namespace/group; empty: it is on its own
+    preempts: bool = True  # others may be evicted for it
+    nominated: str = ""  # status.nominatedNodeName
     version: str = ""  # resourceVersion
     offers: tuple[Offer, ...] = ()  # of the claims to bind in the spec that the Cluster has
     state: State = State.PENDING

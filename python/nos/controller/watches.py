@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from nos.controller.ledger import Ledger
+from nos.kube.budget import BUDGETS, decode_budget
 from nos.kube.client import Client, pause
 from nos.kube.dra import DEVICE_CLASSES, RESOURCE_SLICES, decode_device_class, decode_resource_slice
 from nos.kube.errors import ApiError, Unreachable
@@ -16,6 +17,8 @@ from nos.kube.gpunode import GPU_NODES, decode_gpu_node
 from nos.kube.namespace import NAMESPACES, decode_namespace
 from nos.kube.node import NODES, decode_node
 from nos.kube.pod import PODS, decode_pod
+from nos.kube.podgroup import POD_GROUPS, decode_pod_group
+from nos.kube.quota import COMPOSITE_QUOTAS, ELASTIC_QUOTAS, decode_composite, decode_elastic
 from nos.kube.watch import Watch
 from nos.kube.workload import (
     REPLICA_SETS,
@@ -41,6 +44,7 @@ class Watches:
             Watch(client, NODES, decode_node, ledger.nodes),
             Watch(client, PODS, decode_pod, ledger.pods, field_selector=_LIVE_PODS),
             Watch(client, NAMESPACES, decode_namespace, ledger.namespaces),
+            Watch(client, BUDGETS, decode_budget, ledger.budgets.store),
             Watch(client, SERVICES, decode_by_map, defaults.services),
             Watch(client, REPLICATION_CONTROLLERS, decode_by_map, defaults.replication_controllers),
             Watch(client, REPLICA_SETS, decode_by_selector, defaults.replica_sets),
@@ -58,6 +62,18 @@ class Watches:
         else:
             _log.warning("the API server has no GPUNodes: no GPU is cut until the CRD is there and nos restarts")
             ledger.gpu_nodes.synced()
+        if await self._serves(POD_GROUPS):
+            parts.create_task(Watch(client, POD_GROUPS, decode_pod_group, ledger.gangs.groups).run())
+        else:
+            _log.info("the API server shows us no PodGroups: what Pods say of their group is all there is")
+            ledger.gangs.groups.synced()
+        if await self._serves(ELASTIC_QUOTAS) and await self._serves(COMPOSITE_QUOTAS):
+            parts.create_task(Watch(client, ELASTIC_QUOTAS, decode_elastic, ledger.quotas.elastic).run())
+            parts.create_task(Watch(client, COMPOSITE_QUOTAS, decode_composite, ledger.quotas.composite).run())
+        else:
+            _log.warning("the API server has no quotas: nobody has any until the CRDs are there and nos restarts")
+            for sink in ledger.quotas.sinks:
+                sink.synced()
         if await self._serves(DEVICE_CLASSES) and await self._serves(RESOURCE_SLICES):
             parts.create_task(Watch(client, DEVICE_CLASSES, decode_device_class, ledger.devices.classes).run())
             parts.create_task(Watch(client, RESOURCE_SLICES, decode_resource_slice, ledger.devices.slices).run())

@@ -28,9 +28,18 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.2, 5.0, 30.0
 
 
+class _Cause(Struct):
+    reason: str = ""
+
+
+class _Details(Struct):
+    causes: tuple[_Cause, ...] | None = None
+
+
 class _Status(Struct):
     reason: str = ""
     message: str = ""
+    details: _Details | None = None
 
 
 _status = Decoder(_Status).decode
@@ -165,7 +174,14 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes) -> ApiError:
         status = _status(body)
     except DecodeError:  # a proxy's page, say
         status = _Status(message=body[:200].decode(errors="replace").strip())
-    return ApiError(response.status, status.reason, status.message or (response.reason or ""), _retry_after(response))
+    causes = status.details.causes if status.details else None
+    return ApiError(
+        response.status,
+        status.reason,
+        status.message or (response.reason or ""),
+        _retry_after(response),
+        tuple(cause.reason for cause in causes or ()),
+    )
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

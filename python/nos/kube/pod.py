@@ -43,6 +43,7 @@ class Spec(Struct, rename="camel"):
     node_name: str = ""
     scheduler_name: str = ""
     priority: int | None = None
+    preemption_policy: str | None = None
     containers: list[Container] = field(default_factory=list)
     init_containers: list[Container] = field(default_factory=list)
     ephemeral_containers: list[Container] = field(default_factory=list)
@@ -99,4 +100,25 @@ class Pod(Struct):
     status: Status = field(default_factory=Status)
 
 
+class _ListMeta(Struct):
+    continue_: str = field(default="", name="continue")
+
+
+class _List(Struct):
+    metadata: _ListMeta = field(default_factory=_ListMeta)
+    items: list[Pod] = field(default_factory=list)
+
+
 decode_pod = Decoder(Pod).decode
+_pods = Decoder(_List).decode
+
+
+def decode_pods(raw: bytes) -> tuple[list[Pod], str]:
+    """A page of a list of Pods, and the token of the next one; empty after the last."""
+    page = _pods(raw)
+    return page.items, page.metadata.continue_
+
+
+def pods_path(namespace: str) -> str:
+    """The path of the Pods of a namespace."""
+    return f"/api/v1/namespaces/{namespace}/pods"

@@ -52,3 +52,14 @@ def units(resource: str, amount: int) -> int:
     """Nano-units of a resource as the core counts it: CPU in milli, all else whole; rounded up, capped at LARGEST."""
     step = NANO // 1000 if resource == "cpu" else NANO
     return min(-(-amount // step), LARGEST)
+
+
+def text(resource: str, amount: int) -> str:
+    """An amount as the core counts it, as people write it: `1500m` or `2` of cpu, `16Gi` of memory."""
+    if resource == "cpu":
+        return f"{amount}m" if amount % 1000 else str(amount // 1000)
+    if amount and (resource in ("memory", "ephemeral-storage") or resource.startswith("hugepages-")):
+        for suffix, size in reversed(_BINARY.items()):
+            if amount % size == 0:
+                return f"{amount // size}{suffix}"
+    return str(amount)

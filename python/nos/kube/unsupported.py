@@ -5,13 +5,8 @@ The rule is to fail closed: what can keep a Pod off a node and is not modelled i
 
 from collections.abc import Iterator
 
-from msgspec.json import Decoder
-
 from nos.kube.pod import Pod
-
-POD_GROUP_LABEL = "nos.nebuly.com/pod-group"
-
-_labels = Decoder(dict[str, str] | None).decode
+from nos.kube.podgroup import scheduling_group
 
 
 def unsupported(pod: Pod) -> tuple[str, ...]:
@@ -22,9 +17,5 @@ def unsupported(pod: Pod) -> tuple[str, ...]:
 def _found(pod: Pod) -> Iterator[str]:
     if pod.spec.resource_claims:
         yield "resource claims"
-    if bytes(pod.spec.scheduling_group) != b"null":
-        yield "pod group (spec.schedulingGroup)"
-    elif POD_GROUP_LABEL.encode() in bytes(pod.metadata.labels) and POD_GROUP_LABEL in (
-        _labels(pod.metadata.labels) or ()
-    ):
-        yield f"pod group (label {POD_GROUP_LABEL})"
+    if bytes(pod.spec.scheduling_group) != b"null" and not scheduling_group(pod):
+        yield "a spec.schedulingGroup that names no PodGroup"

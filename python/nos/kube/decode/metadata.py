@@ -26,6 +26,9 @@ class _Reference(Struct, rename="camel"):
     controller: bool | None = None
 
 
+CAPACITY_LABEL = "nos.nebuly.com/capacity"
+IN_QUOTA, OVER_QUOTA = "in-quota", "over-quota"  # its values
+
 _labels = Decoder(dict[str, str] | None).decode
 _references = Decoder(list[_Reference] | None).decode
 
@@ -38,6 +41,12 @@ def labels(raw: bytes) -> dict[str, str]:
 def pod_labels(pod: Pod) -> _core.PodLabels:
     """What selectors see of a Pod; equal ones are one object."""
     return _pod_labels(pod.metadata.namespace, bytes(pod.metadata.labels))
+
+
+def capacity(pod: Pod) -> str:
+    """What the Pod says of its quota; empty where it says nothing."""
+    raw = bytes(pod.metadata.labels)
+    return labels(raw).get(CAPACITY_LABEL, "") if CAPACITY_LABEL.encode() in raw else ""
 
 
 def controller(pod: Pod) -> Owner | None:

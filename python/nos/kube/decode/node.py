@@ -1,15 +1,19 @@
 """What a node offers."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from nos import _core
 from nos.kube.decode.amounts import GPU, MIG, amounts, countable, rounded
 from nos.kube.node import Node
 from nos.kube.volumes import NodeVolumes
+from nos.mig import recognize
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 2**50  # of an image
+_MOST_MEMORY_GB = 1_000_000  # of a GPU, as far as the core counts
+_MEMORY, _PRODUCT = "nvidia.com/gpu.memory", "nvidia.com/gpu.product"  # labels of GPU feature discovery
 
 
 def node_spec(
@@ -41,8 +45,22 @@ def node_spec(
             features=(*status.declared_features, *volumes.features),
             attach_limits=dict(volumes.attach_limits),
             attached=volumes.attached,
+            gpu_memory_gb=_gpu_memory_gb(labels),
             by_dra=[resource for resource in by_dra if not allocatable.get(resource)],
         )
     except (ValueError, OverflowError) as error:
         _log.warning("node %s takes no Pods: %s", name, error)
         return _core.NodeSpec({}, labels=labels, unschedulable=True)
+
+
+def _gpu_memory_gb(labels: Mapping[str, str]) -> int:
+    """Of each GPU of the node, rounded up, as quotas count it; 0 where nothing tells."""
+    told = labels.get(_MEMORY, "")
+    mib = int(told) if told.isascii() and told.isdigit() and len(told) < 12 else 0
+    return min(-(-(mib or _of_product(labels.get(_PRODUCT, ""))) // 1024), _MOST_MEMORY_GB)
+
+
+@lru_cache(maxsize=1024)
+def _of_product(name: str) -> int:
+    model = recognize(name) if name else None
+    return (model.memory_mib or 0) if model else 0
