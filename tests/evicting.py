@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nos._core import Cluster, GpuSpec, NodeSpec, Outcome, PodLabels, PodSpec, Scheduler
 
@@ -21,8 +21,16 @@ class World:
         self._gangs: dict[str, str] = {}
         self._specs: dict[str, tuple[PodSpec, int, int, PodLabels]] = {}
 
-    def node(self, name: str, gpus: int = 0, cpu: int = 64_000, *, cut: Sequence[GpuSpec] = ()) -> None:
-        allocatable = {"cpu": cpu, "memory": 1 << 40, "pods": 110, GPU: gpus}
+    def node(
+        self,
+        name: str,
+        gpus: int = 0,
+        cpu: int = 64_000,
+        *,
+        cut: Sequence[GpuSpec] = (),
+        extended: Mapping[str, int] | None = None,
+    ) -> None:
+        allocatable = {"cpu": cpu, "memory": 1 << 40, "pods": 110, GPU: gpus} | dict(extended or {})
         labels = {"kubernetes.io/hostname": name}
         self.cluster.upsert_node(name, NodeSpec(allocatable, gpus=cut, labels=labels))
 
@@ -39,6 +47,7 @@ class World:
         preempts: bool = True,
         instances: Sequence[tuple[int, str, int]] = (),
         gang: str = "",
+        movable: bool = False,
     ) -> None:
         self._arrivals += 1
         spec = spec or PodSpec({GPU: gpus} if gpus else {})
@@ -55,6 +64,7 @@ class World:
             preempts=preempts,
             instances=instances,
             gang=gang,
+            movable=movable,
         )
 
     def cycle(self) -> Outcome:

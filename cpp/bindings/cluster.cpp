@@ -193,17 +193,17 @@ void bind_ledger(const py::module_& module) {
             [](Cluster& self, std::string_view uid, const PodSpecHandle& spec, const PodLabelsHandle& labels,
                std::int32_t priority, std::int64_t arrival, std::string_view node, bool terminating,
                bool nominated, std::string_view gang, const std::vector<std::uint16_t>& gpus,
-               const std::vector<NamedHeld>& instances, bool preempts, std::string_view wish) {
+               const std::vector<NamedHeld>& instances, bool preempts, std::string_view wish, bool movable) {
                 const Entry entry{self.door()};
-                self.upsert_pod(
-                    uid, {spec.value, labels.value, priority, arrival, node, terminating, nominated, preempts,
-                          wish, gang, Slots{gpus.begin(), gpus.end()}, instances_of(self, node, instances)});
+                self.upsert_pod(uid, {spec.value, labels.value, priority, arrival, node, terminating,
+                                      nominated, preempts, movable, wish, gang,
+                                      Slots{gpus.begin(), gpus.end()}, instances_of(self, node, instances)});
             },
             py::arg("uid"), py::arg("spec"), py::kw_only(), py::arg("labels") = nobodys_labels(),
             py::arg("priority") = 0, py::arg("arrival") = 0, py::arg("node") = "",
             py::arg("terminating") = false, py::arg("nominated") = false, py::arg("gang") = "",
             py::arg("gpus") = std::vector<std::uint16_t>{}, py::arg("instances") = std::vector<NamedHeld>{},
-            py::arg("preempts") = true, py::arg("wish") = "")
+            py::arg("preempts") = true, py::arg("wish") = "", py::arg("movable") = false)
         .def(
             "remove_pod",
             [](Cluster& self, std::string_view uid) {

@@ -76,10 +76,9 @@ OutcomeState schedule(SchedulerHandle& self) {
         state.waiting.emplace_back(self.cluster.uid(waiting.pod), waiting.reason);
     }
     for (const Eviction& eviction : outcome.evictions) {
-        state.evictions.push_back({std::string{self.cluster.uid(eviction.pod)},
-                                   std::string{self.cluster.name(eviction.node)},
-                                   eviction.cause == Cause::reclaim ? "reclaim" : "priority",
-                                   std::string{self.cluster.uid(eviction.for_pod)}});
+        state.evictions.push_back(
+            {std::string{self.cluster.uid(eviction.pod)}, std::string{self.cluster.name(eviction.node)},
+             std::string{name(eviction.cause)}, std::string{self.cluster.uid(eviction.for_pod)}});
     }
     for (const PodId id : self.cluster.held()) {
         state.held.emplace_back(self.cluster.uid(id), self.cluster.name(self.cluster.pod(id).nominated));

@@ -321,6 +321,7 @@ void Cluster::check() const {
             "Pods");
 
     std::map<std::int32_t, std::uint32_t> priorities;
+    std::int64_t movable = 0;
     for (std::size_t number = 0; number < pods_.size(); ++number) {
         const Pod& pod = pods_[PodId{number}];
         const auto listed = [&](const std::vector<PodId>& list) {
@@ -331,9 +332,11 @@ void Cluster::check() const {
         require(pod.leaving == listed(leaving_), "leaving Pods");
         if (pod.node.valid()) {
             ++priorities[pod.priority];
+            movable += pod.movable ? 1 : 0;
         }
     }
     require(priorities == priorities_, "priorities");
+    require(static_cast<std::int64_t>(movable_), movable, "movable Pods");
 
     std::vector<std::uint32_t> pods_of_spec(specs_.size());
     for (const Pod& pod : pods_.values()) {

@@ -89,6 +89,7 @@ struct PodRecord {
     bool terminating = false;  // it is counted until it is gone, but does not weigh in a spread
     bool nominated = false;    // not bound yet: another scheduler will
     bool preempts = true;      // others may be evicted for it
+    bool movable = false;      // it may be evicted to run elsewhere; its spec is as if it waited
     std::string_view wish;     // of one that waits: the node where room was being made for it
     std::string_view gang;     // its name; empty: it is on its own
     Slots gpus;                // what it is known to hold
@@ -128,6 +129,8 @@ class Cluster {
     void hold(PodId id, NodeId node_id);
     // Return a held Pod to the waiting ones, which wishes for that node; false when it is not held.
     bool release(PodId id);
+    // A Pod that is bound waits, as if it had been evicted: only ever tried, and undone.
+    void displace(PodId id);
     // It does not wish for a node any more.
     void drop_wish(PodId id);
     // Whether a Pod on a node is to be evicted for another one.
@@ -172,6 +175,8 @@ class Cluster {
     [[nodiscard]] std::optional<std::int32_t> lowest_priority() const {
         return priorities_.empty() ? std::nullopt : std::optional{priorities_.begin()->first};
     }
+    // Of the Pods on nodes.
+    [[nodiscard]] std::size_t movable_count() const { return movable_; }
     // By name.
     [[nodiscard]] const std::map<std::string, Budget, std::less<>>& budgets() const { return budgets_; }
     [[nodiscard]] bool selects(const Budget& budget, PodId id) const {
@@ -235,7 +240,7 @@ class Cluster {
     // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
     enum class Claiming : std::uint8_t { known, all };
 
-    enum class Act : std::uint8_t { assumed, forgotten, held, released, wished, left, stayed };
+    enum class Act : std::uint8_t { assumed, forgotten, displaced, held, released, wished, left, stayed };
 
     // What undoes one of these.
     struct Undo {
@@ -277,8 +282,7 @@ class Cluster {
     void undo_to(std::size_t mark);
     void attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instances instances, Claiming claiming);
     void detach(PodId id, bool is_gone = false);
-    void set_priority(Pod& pod, std::int32_t priority);
-    void drop_priority(std::int32_t priority);
+    void count_rank(const Pod& pod, bool there);
     void enter(Node& node, PodId id, Claiming claiming);
     void count(Node& node, PodId id);
     void uncount(Node& node, PodId id, bool is_gone = false);
@@ -343,6 +347,7 @@ class Cluster {
     std::vector<PodId> held_;
     std::vector<PodId> leaving_;
     std::map<std::int32_t, std::uint32_t> priorities_;  // of Pods on nodes
+    std::size_t movable_ = 0;
     std::map<std::string, Budget, std::less<>> budgets_;
     Demand demand_;
     Namespaces namespaces_;

@@ -63,17 +63,26 @@ void Cluster::set_leaving(PodId id, bool leaving) {
     }
 }
 
-void Cluster::set_priority(Pod& pod, std::int32_t priority) {
-    if (pod.phase == Phase::assumed || pod.phase == Phase::bound) {
-        ++priorities_[priority];
-        drop_priority(pod.priority);
+void Cluster::displace(PodId id) {
+    Pod& pod = pods_[id];
+    if (!in_transaction_ || pod.phase != Phase::bound) {
+        throw std::logic_error("only a bound Pod is displaced, and only in a transaction");
     }
-    pod.priority = priority;
+    const NodeId node = pod.node;
+    detach(id, true);
+    journal_.push_back({Act::displaced, id, node, pod.gpus, pod.instances, {}});
+    pod.gpus.clear();
+    pod.instances.clear();
+    start_waiting(id);
 }
 
-void Cluster::drop_priority(std::int32_t priority) {
-    if (const auto found = priorities_.find(priority); --found->second == 0) {
-        priorities_.erase(found);
+// How important it is, and whether it is movable, among all on nodes.
+void Cluster::count_rank(const Pod& pod, bool there) {
+    movable_ += pod.movable ? (there ? 1U : ~std::size_t{0}) : 0U;
+    const auto entry = priorities_.try_emplace(pod.priority).first;
+    entry->second += there ? 1U : ~0U;
+    if (entry->second == 0) {
+        priorities_.erase(entry);
     }
 }
 

@@ -35,6 +35,7 @@ struct Pod {
     std::int32_t charged_gb = 0;       // 0: not charged under it, else for GPUs of so much memory each
     bool terminating = false;
     bool preempts = true;          // others may be evicted for it
+    bool movable = false;          // it may be evicted to run elsewhere
     bool held = false;             // it is nominated by nos: room is being made, and nobody else gets it
     bool leaving = false;          // it is to be evicted for another one
     bool is_protected = false;     // its eviction was refused: nobody counts on it now

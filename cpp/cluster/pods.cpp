@@ -84,7 +84,14 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     if (pod.quota.valid() && (pod.priority != record.priority || pod.arrival != record.arrival)) {
         quotas_.touch(pod.quota);
     }
-    set_priority(pod, record.priority);
+    if (pod.node.valid()) {
+        count_rank(pod, false);
+    }
+    pod.priority = record.priority;
+    pod.movable = record.movable;
+    if (pod.node.valid()) {
+        count_rank(pod, true);
+    }
     pod.arrival = record.arrival;
     pod.preempts = record.preempts;
     if (!record.node.empty()) {
@@ -257,6 +264,10 @@ void Cluster::undo(const Undo& last) {
             pods_[last.pod].volumes = last.volumes;
             attach(last.pod, last.node, Phase::assumed, last.gpus, last.instances, Claiming::known);
             break;
+        case Act::displaced:
+            stop_waiting(last.pod);
+            attach(last.pod, last.node, Phase::bound, last.gpus, last.instances, Claiming::known);
+            break;
         case Act::held:
             release(last.pod);
             pods_[last.pod].wish = last.node;
@@ -344,7 +355,7 @@ void Cluster::attach(PodId id, NodeId node_id, Phase phase, Slots gpus, Instance
     take_claims(pod, true);
     choose_volumes(pod, true);
     if (phase != Phase::nominated) {
-        ++priorities_[pod.priority];
+        count_rank(pod, true);
         settle_charge(id);
     }
     if (node.present()) {
@@ -358,7 +369,7 @@ void Cluster::detach(PodId id, bool is_gone) {
     Pod& pod = pods_[id];
     Node& node = nodes_[pod.node];
     if (pod.phase != Phase::nominated) {
-        drop_priority(pod.priority);
+        count_rank(pod, false);
         uncharge(id);
     }
     if (node.present()) {

@@ -3,9 +3,13 @@
 // Each cycle decides anew. Those who were held go first and find what was chosen for them free of charge, so
 // that they get the same again, and no more, for as long as they need it.
 #include <algorithm>
+#include <tuple>
 
 #include "filter.h"
+#include "gate.h"
+#include "reclaim.h"
 #include "scheduler.h"
+#include "transaction.h"
 #include "victims.h"
 
 namespace nos {
@@ -27,11 +31,28 @@ void Scheduler::recall() {
 
 bool Scheduler::may_make_room(PodId id) const {
     const Pod& pod = cluster_.pod(id);
-    if (!cluster_.spec(pod.spec).spec->is_placeable() || !pod.preempts) {
-        return false;
-    }
+    return pod.preempts && cluster_.spec(pod.spec).spec->is_placeable() &&
+           (pod.wish.valid() || may_preempt(id) || cluster_.movable_count() > 0);
+}
+
+// Whether there may be anybody whom it may have evicted.
+bool Scheduler::may_preempt(PodId id) const {
     const auto lowest = cluster_.lowest_priority();
-    return pod.wish.valid() || (lowest && *lowest < pod.priority);
+    return lowest && (*lowest < cluster_.pod(id).priority || cluster_.pod(id).quota.valid());
+}
+
+// Within one quota, or where there is none, by priority; between quotas what was lent is taken back.
+std::optional<Cause> Scheduler::may_evict(PodId id, PodId victim, Reclaim& reclaim) const {
+    const Pod& pod = cluster_.pod(id);
+    const Pod& other = cluster_.pod(victim);
+    if (pod.quota == other.quota) {
+        if (other.priority < pod.priority) {
+            return Cause::priority;
+        }
+    } else if (reclaim.may_take(victim, other.node)) {
+        return Cause::reclaim;
+    }
+    return other.movable && chosen_.contains(victim) ? std::optional{Cause::repack} : std::nullopt;
 }
 
 bool Scheduler::make_room(PodId id, const Domain* domain) {
@@ -39,62 +60,141 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     if (!may_make_room(id)) {
         return false;
     }
-    // What was tried for a gang is taken back, and says nothing about others.
-    const bool is_memorable = !pod.gang.valid();
-    const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority};
     const InternedSpec& interned = cluster_.spec(pod.spec);
     Ranking& ranking = known_of(id).ranking;
     ranking.refresh(cluster_, scorer_, interned);
     const bool is_noticed = ranking.looks_at_pods() || !interned.sole_claims.empty();
     const auto fits = [&](NodeId node) {
         const Visit visit{cluster_, node, pod.priority, is_noticed};
+        if (refusal(cluster_, id, node)) {
+            return false;
+        }
         if (!is_noticed) {
             return match_room(cluster_, interned, cluster_.node(node)).fits();
         }
         ranking.refresh(cluster_, scorer_, interned);
         return ranking.verdicts(cluster_, interned)[node].fits();
     };
-    const auto may = [&](PodId victim) -> std::optional<Cause> {
-        return cluster_.pod(victim).priority < pod.priority ? std::optional{Cause::priority} : std::nullopt;
+    const auto is_possible = [&](NodeId node) {
+        return cluster_.node(node).present() && (domain == nullptr || domain->has(cluster_, node)) &&
+               ranking.spec_fits(node);
     };
-    VictimSearch search{cluster_, id, chosen_, is_noticed, fits, may};
-    const auto look = [&](NodeId node) -> std::optional<Victims> {
-        const bool is_there =
-            cluster_.node(node).present() && (domain == nullptr || domain->has(cluster_, node));
-        return is_there && ranking.spec_fits(node) ? search.on(node) : std::nullopt;
+    const auto evict = [&](const Victims& victims) {
+        for (const Victim& victim : victims.pods) {
+            cluster_.set_leaving(victim.pod, true);
+            evictions_[victim.pod] = {victim.pod, victims.node, victim.cause, id};
+        }
+        cluster_.hold(id, victims.node);
+        return true;
     };
 
-    std::optional<Victims> best;
-    if (pod.wish.valid()) {
-        best = look(pod.wish);
-    }
-    if (!best || best->toll != Toll{}) {
-        if (is_memorable && hopeless_.contains(like_it)) {
-            return false;
+    Reclaim reclaim{cluster_, id};
+    const auto may = [&](PodId victim) { return may_evict(id, victim, reclaim); };
+    VictimSearch search{cluster_, id, chosen_, is_noticed, fits, may};
+    if (pod.wish.valid() && is_possible(pod.wish)) {
+        const auto same = search.on(pod.wish);
+        if (same && same->toll == Toll{} && (!moves(*same) || can_move(id, *same))) {
+            return evict(*same);
         }
+    }
+    // What was tried for a gang is taken back, and says nothing about others.
+    const bool is_memorable = !pod.gang.valid();
+    const Preempting like_it{pod.spec, cluster_.selection().kin(pod.labels), pod.priority, pod.quota};
+    if (is_memorable && hopeless_.contains(like_it)) {
+        return false;
+    }
+    if (may_preempt(id)) {
+        std::optional<Victims> best;
         for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-            auto found = look(NodeId{number});
-            if (found && (!best || found->toll < best->toll)) {
+            const NodeId node{number};
+            auto found = is_possible(node) ? search.on(node) : std::nullopt;
+            if (found && !moves(*found) && (!best || found->toll < best->toll)) {
                 best = std::move(found);
             }
             if (best && best->toll == Toll{}) {
                 break;
             }
         }
-        if (!best) {
-            if (is_memorable) {
-                hopeless_.insert(like_it);
-            }
-            return false;
+        if (best) {
+            return evict(*search.on(best->node, true));
         }
-        best = search.on(best->node, true);
+        // Where there is room, and it is only the sum of all quotas that is used up.
+        const auto node =
+            pod.quota.valid() ? ranking.best(cluster_, interned, domain, Gate{cluster_, id}) : std::nullopt;
+        if (const auto found = node ? search.elsewhere(*node, borrowers()) : std::nullopt) {
+            return evict(*found);
+        }
     }
-    for (const Victim& victim : best->pods) {
-        cluster_.set_leaving(victim.pod, true);
-        evictions_[victim.pod] = {victim.pod, best->node, victim.cause, id};
+    if (is_memorable && cluster_.movable_count() > 0) {
+        const auto may_move = [&](PodId victim) {
+            const Pod& there = cluster_.pod(victim);
+            return there.movable && !there.gang.valid() ? std::optional{Cause::repack} : std::nullopt;
+        };
+        VictimSearch movers{cluster_, id, chosen_, is_noticed, fits, may_move};
+        if (const auto found = find_moves(id, movers, is_possible)) {
+            return evict(*found);
+        }
     }
-    cluster_.hold(id, best->node);
-    return true;
+    if (is_memorable) {
+        hopeless_.insert(like_it);
+    }
+    return false;
+}
+
+// Who is over what his quota is guaranteed, the least important first.
+std::vector<PodId> Scheduler::borrowers() const {
+    std::vector<PodId> pods;
+    for (std::size_t number = 0; number < cluster_.quotas().bound(); ++number) {
+        if (const QuotaId quota{number}; cluster_.quotas().exists(quota)) {
+            const auto over = cluster_.over_quota(quota);
+            pods.insert(pods.end(), over->begin(), over->end());
+        }
+    }
+    std::ranges::sort(pods, {}, [&](PodId id) {
+        const Pod& pod = cluster_.pod(id);
+        return std::tuple{pod.priority, -pod.arrival, cluster_.uid(id)};
+    });
+    return pods;
+}
+
+bool Scheduler::moves(const Victims& victims) {
+    return std::ranges::any_of(victims.pods,
+                               [](const Victim& victim) { return victim.cause == Cause::repack; });
+}
+
+// The fewest Pods that make room when they run elsewhere, where there is room for them.
+std::optional<Victims> Scheduler::find_moves(PodId id, VictimSearch& search,
+                                             const std::function<bool(NodeId)>& is_possible) {
+    constexpr std::size_t most_tried = 32;
+    std::vector<Victims> plans;
+    for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
+        const NodeId node{number};
+        if (auto found = is_possible(node) ? search.on(node, true) : std::nullopt) {
+            plans.push_back(std::move(*found));
+        }
+    }
+    std::ranges::stable_sort(plans, {},
+                             [](const Victims& plan) { return std::pair{plan.toll.pods, plan.toll}; });
+    for (std::size_t i = 0; i < std::min(plans.size(), most_tried); ++i) {
+        if (can_move(id, plans[i])) {
+            return plans[i];
+        }
+    }
+    return std::nullopt;
+}
+
+// Whether all who are to move have a place once the Pod has that which they leave.
+bool Scheduler::can_move(PodId id, const Victims& victims) {
+    const Attempt attempt{cluster_};
+    std::vector<PodId> movers;
+    for (const Victim& victim : victims.pods) {
+        if (!cluster_.pod(victim.pod).terminating) {
+            cluster_.displace(victim.pod);
+            movers.push_back(victim.pod);
+        }
+    }
+    cluster_.hold(id, victims.node);
+    return std::ranges::all_of(movers, [&](PodId mover) { return place_in(mover, nullptr).has_value(); });
 }
 
 Reason Scheduler::making_room(PodId id) const {

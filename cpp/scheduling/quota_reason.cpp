@@ -28,8 +28,9 @@ struct Shortage {
     }
     // Less in use helps only as long as the Pod is not larger than the bound itself.
     [[nodiscard]] std::string fix(const std::string& raise) const {
-        return (asked > bound ? std::string{" "} : " " + text(used + asked - bound) + " less in use, or ") +
-               raise + text(used + asked) + (asked > bound ? " would let it in." : ", would let it in.");
+        const std::string less = asked > bound ? "Only " : text(used + asked - bound) + " less in use, or ";
+        return " " + less + raise + " of " + text(used + asked) + (asked > bound ? "" : ",") +
+               " would let it in.";
     }
 };
 
@@ -42,7 +43,7 @@ Reason explain(const Cluster& cluster, const Refusal& refusal) {
     Shortage shortage{quotas.resources()[refusal.resource].name, use.used, use.max, refusal.asked};
     if (refusal.bound == Refusal::Bound::max) {
         return {ReasonCode::quota_max,
-                name + " is at its max: " + shortage.use() + shortage.fix("a max of "),
+                name + " has too little left under its max: " + shortage.use() + shortage.fix("a max"),
                 {}};
     }
     const std::string own =
@@ -51,8 +52,8 @@ Reason explain(const Cluster& cluster, const Refusal& refusal) {
     shortage.used = narrow(all.used);
     shortage.bound = narrow(all.min);
     return {ReasonCode::quota_exhausted,
-            "nothing is left to borrow: of what all quotas guarantee together, " + shortage.use() + own +
-                shortage.fix("a sum of guarantees of "),
+            "too little is left of what all quotas guarantee together: " + shortage.use() + own +
+                shortage.fix("a sum"),
             {}};
 }
 

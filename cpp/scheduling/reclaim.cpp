@@ -9,10 +9,15 @@ Reclaim::Reclaim(const Cluster& cluster, PodId pod)
     : cluster_{cluster}, quotas_{cluster.quotas()}, pod_{pod} {
     for (QuotaId id = cluster.pod(pod).quota; id.valid(); id = quotas_.parent(id)) {
         path_.push_back(id);
-        std::vector<Wide>& idle = idle_.emplace_back();
-        for (QuotaResource resource = 0; resource < quotas_.resources().size(); ++resource) {
-            idle.push_back(quotas_.pool(quotas_.parent(id), resource).idle);
-        }
+        add_idle(id);
+    }
+    add_idle({});
+}
+
+void Reclaim::add_idle(QuotaId parent) {
+    std::vector<Wide>& idle = idle_.emplace_back();
+    for (QuotaResource resource = 0; resource < quotas_.resources().size(); ++resource) {
+        idle.push_back(quotas_.pool(parent, resource).idle);
     }
 }
 
@@ -60,10 +65,8 @@ Reclaim::Stand Reclaim::stand(Side side, QuotaResource resource) const {
     if (!use.named()) {
         return {false, 0, use.used, 0};
     }
-    // Both sides have the same siblings.
-    const auto sibling =
-        std::ranges::find(path_, quotas_.parent(side.quota), [&](QuotaId id) { return quotas_.parent(id); });
-    const Wide idle = idle_[static_cast<std::size_t>(sibling - path_.begin())][resource];
+    const auto above = std::ranges::find(path_, quotas_.parent(side.quota));  // or none, behind all
+    const Wide idle = idle_[static_cast<std::size_t>(above - path_.begin())][resource];
     return {true, use.min, use.used, quotas_.share(side.quota, resource, idle)};
 }
 

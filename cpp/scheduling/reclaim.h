@@ -47,6 +47,7 @@ class Reclaim {
         Side theirs;
     };
 
+    void add_idle(QuotaId parent);
     [[nodiscard]] Rivals rivals(QuotaId other) const;
     [[nodiscard]] Stand stand(Side side, QuotaResource resource) const;
     [[nodiscard]] bool stays_within(Side ours, const Charge& charge, bool with_share) const;
@@ -58,7 +59,7 @@ class Reclaim {
     const Quotas& quotas_;
     PodId pod_;
     std::vector<QuotaId> path_;            // from its quota to the root
-    std::vector<std::vector<Wide>> idle_;  // among the siblings of each of them, by resource
+    std::vector<std::vector<Wide>> idle_;  // among the children of each of them, and the roots; by resource
     std::map<QuotaId, std::shared_ptr<const PodSet>> over_;
 };
 

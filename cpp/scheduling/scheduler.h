@@ -1,6 +1,7 @@
 // One cycle: order, filter, score, allocate, assume; a Reason for who is left.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "policy.h"
 #include "ranking.h"
 #include "reason.h"
+#include "reclaim.h"
 #include "score.h"
 #include "victims.h"
 
@@ -101,6 +103,7 @@ class Scheduler {
         SpecId spec;
         KinId kin;
         std::int32_t priority = 0;
+        QuotaId quota;
 
         auto operator<=>(const Preempting&) const = default;
     };
@@ -108,6 +111,13 @@ class Scheduler {
     void recall();
     bool make_room(PodId id, const Domain* domain);
     [[nodiscard]] bool may_make_room(PodId id) const;
+    [[nodiscard]] bool may_preempt(PodId id) const;
+    [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim, Reclaim& reclaim) const;
+    [[nodiscard]] std::vector<PodId> borrowers() const;
+    [[nodiscard]] static bool moves(const Victims& victims);
+    std::optional<Victims> find_moves(PodId id, VictimSearch& search,
+                                      const std::function<bool(NodeId)>& is_possible);
+    bool can_move(PodId id, const Victims& victims);
     void take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left);
     void take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left);
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);

@@ -1,11 +1,14 @@
 #include "victims.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <map>
 #include <tuple>
 #include <utility>
+
+#include "transaction.h"
 
 namespace nos {
 
@@ -30,6 +33,11 @@ void swap(Absence& absence, const std::vector<Victim>& back, const std::vector<V
 }
 
 }  // namespace
+
+std::string_view name(Cause cause) {
+    constexpr std::array<std::string_view, 3> names = {"priority", "reclaim", "repack"};
+    return names.at(static_cast<std::size_t>(cause));
+}
 
 VictimSearch::VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& chosen, bool is_noticed,
                            Fits fits, May may)
@@ -161,11 +169,10 @@ std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
     for (const PodId id : of_node.given) {
         absence.take(id);
     }
-    for (const auto* group : {&of_node.going, &of_node.staying}) {
-        for (const Victim& victim : *group) {
-            absence.take(victim.pod);
-        }
+    for (const Victim& victim : of_node.going) {
+        absence.take(victim.pod);
     }
+    take_all(absence, of_node.staying);
     if (!fits_(node)) {
         return std::nullopt;
     }
@@ -180,6 +187,48 @@ std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
         }
     }
     return result;
+}
+
+// Each eviction leaves a quota with less that can be taken back from it.
+void VictimSearch::take_all(Absence& absence, std::vector<Victim>& victims) const {
+    std::vector<Victim> taken;
+    for (std::size_t i = victims.size(); i-- > 0;) {
+        if (may_(victims[i].pod)) {
+            absence.take(victims[i].pod);
+            taken.push_back(victims[i]);
+        }
+    }
+    victims.assign(taken.rbegin(), taken.rend());
+}
+
+std::optional<Victims> VictimSearch::elsewhere(NodeId node, const std::vector<PodId>& pods) {
+    const Attempt attempt{cluster_};
+    Allowances left = allowances_;
+    std::vector<Victim> taken;
+    for (const PodId id : pods) {
+        if (fits_(node)) {
+            break;
+        }
+        const Pod& pod = cluster_.pod(id);
+        const bool can = pod.phase == Phase::bound && !pod.leaving && !pod.is_protected && can_go(id);
+        const auto cause = can ? may_(id) : std::nullopt;
+        if (cause && spend(left, id)) {
+            cluster_.set_leaving(id, true);
+            taken.push_back({id, *cause});
+        }
+    }
+    if (!fits_(node)) {
+        return std::nullopt;
+    }
+    std::vector<Victim> needed;
+    for (std::size_t i = taken.size(); i-- > 0;) {
+        cluster_.set_leaving(taken[i].pod, false);
+        if (!fits_(node)) {
+            cluster_.set_leaving(taken[i].pod, true);
+            needed.push_back(taken[i]);
+        }
+    }
+    return Victims{node, with_gangs(needed), toll(needed)};
 }
 
 // In two orders, from all absent to those who have to be.

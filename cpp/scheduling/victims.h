@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "cluster.h"
@@ -14,7 +15,9 @@
 namespace nos {
 
 // Why a Pod may be evicted for another one.
-enum class Cause : std::uint8_t { priority, reclaim };
+enum class Cause : std::uint8_t { priority, reclaim, repack };
+
+std::string_view name(Cause cause);
 
 // What evictions cost; what weighs most comes first.
 struct Toll {
@@ -54,6 +57,9 @@ class VictimSearch {
     // The cheapest found; none of them could stay. Nothing when all who may be evicted are not enough.
     // thorough: every smaller set is tried as well, where there are not too many of them.
     [[nodiscard]] std::optional<Victims> on(NodeId node, bool thorough = false);
+    // The first of these, wherever they are, without whose charge the Pod fits on the node, which has room
+    // for it. Needs an open Transaction.
+    [[nodiscard]] std::optional<Victims> elsewhere(NodeId node, const std::vector<PodId>& pods);
 
   private:
     // Those on one node who may have to go.
@@ -70,6 +76,8 @@ class VictimSearch {
     using Allowances = std::vector<std::int64_t>;  // by budget, evictions that it still allows
 
     [[nodiscard]] Candidates candidates(NodeId node);
+    // Takes whoever may be evicted, the least important first; others stay.
+    void take_all(Absence& absence, std::vector<Victim>& victims) const;
     // Of one gang; nothing when its members may not be evicted all.
     const std::optional<Company>& company(GangId gang);
     // Whether it can be evicted, with its gang if need be.

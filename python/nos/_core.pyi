@@ -440,6 +440,7 @@ class Cluster:
         instances: Sequence[_Held] = ...,
         preempts: bool = True,
         wish: str = "",
+        movable: bool = False,
     ) -> None:
         """Record a Pod: waiting for nos when node is empty, else bound there (the node may not be known yet).
 
@@ -448,7 +449,8 @@ class Cluster:
         until it is removed, but not in a spread. nominated: not bound, but another scheduler is about to bind it to the
         node, where no Pod of its priority or a lower one takes its room. gang: the name of the gang that it belongs to;
         while no such gang is known it waits. preempts: others may be evicted for it. wish: of one that waits, the node
-        where room was being made for it, as far as the API server knows. An assumed or bound Pod that is upserted
+        where room was being made for it, as far as the API server knows. movable: it may be evicted so as to run
+        elsewhere; its spec says all that it asks of a node, as if it waited. An assumed or bound Pod that is upserted
         without a node stays where it is: no Pod ever comes back from a node; with one, the API server's word wins.
         """
     def remove_pod(self, uid: str) -> bool: ...

@@ -5,47 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from nos._core import Cluster, NodeSpec, PodLabels
+from nos._core import Cluster, PodLabels
 from tests.oracle import core_pod
-from tests.quota_oracle import COMPUTE, GPU, MEMORY, Pod, Quota, Quotas
-
-names = st.sampled_from(["a", "b", "c", "d", "e"])
-namespaces = st.sampled_from(["n0", "n1", "n2", "n3", "n4", "n5"])
-nodes = st.sampled_from(["m0", "m1", "m2"])
-memories = st.sampled_from([0, 24, 40, 80])
-uids = st.sampled_from([f"u{number}" for number in range(12)])
-resources = st.sampled_from(["cpu", "pods", GPU, MEMORY, COMPUTE, "nvidia.com/mig-1g.10gb"])
-amounts = st.dictionaries(resources, st.sampled_from([0, 1, 2, 7, 20, 64, 100]), max_size=3)
-asks = st.one_of(
-    st.builds(lambda count: {GPU: count}, st.sampled_from([1, 1, 2])),
-    st.builds(lambda count: {"nvidia.com/mig-1g.10gb": count}, st.sampled_from([1, 3])),
-    st.just({"nvidia.com/mig-2g.20gb.me": 1}),
-    st.just({"nvidia.com/mig-1c.3g.40gb": 1, GPU: 1}),
-    st.builds(lambda count: {"nvidia.com/gpu-10gb": count}, st.sampled_from([0, 1, 2])),
-    st.just({"example.com/thing": 5}),
-)
-pods = st.builds(
-    lambda requests, cpu, share: (
-        {"requests": {"cpu": cpu, **requests}}
-        if GPU in requests or not share
-        else {"requests": requests, "share": share}
-    ),
-    asks,
-    st.sampled_from([0, 1, 30]),
-    st.sampled_from([0, 0, 300, 999]),
-)
-quotas = st.builds(
-    Quota,
-    namespaces=st.lists(namespaces, max_size=3, unique=True),
-    min=amounts,
-    max=amounts,
-    parent=st.just("") | names | st.just("absent"),
-)
-
-
-def offer(memory: int) -> NodeSpec:
-    room = {"cpu": 10**6, "pods": 1000, GPU: 100}
-    return NodeSpec(room, gpu_memory_gb=memory)
+from tests.quota_oracle import GPU, Pod, Quota, Quotas
+from tests.quota_worlds import memories, names, namespaces, nodes, offer, pods, quotas, uids
 
 
 class QuotaMachine(RuleBasedStateMachine):

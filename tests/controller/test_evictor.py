@@ -210,3 +210,25 @@ def test_one_that_is_asked_for_by_name_goes_for_a_reason_of_its_own(cluster: Clu
             assert r.posted() == ["v"]
 
     asyncio.run(run())
+
+
+def test_those_that_move_go_a_few_in_a_minute(
+    cluster: Cluster, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nos.controller.evictor._MOVES_S", 3.0)  # the minute
+
+    async def run() -> None:
+        async with rig(cluster, proxy) as r:
+            movers = [r.victim(f"m{number}")._replace(why="repack") for number in range(12)]
+            lent = r.victim("lent")
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            r.evictor.wanted([*movers, lent])
+            await until(lambda: r.evictor.granted == 11)
+            assert r.is_leaving("lent")  # what has to stop does not wait for them
+            assert len(r.posted()) == 11
+            await until(lambda: r.evictor.granted == 13)
+            assert loop.time() - began > 3
+            assert "m0 -> urgent" in r.told
+
+    asyncio.run(run())

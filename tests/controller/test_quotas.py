@@ -25,7 +25,7 @@ def test_pods_say_whether_they_are_over_their_quota_and_quotas_what_is_used(
 ) -> None:
     teams.cluster.testbed.add_nodes({"8xH100": 1})
     teams.quota("eq", "team-a", min={"nvidia.com/gpu": 2, "nos.nebuly.com/gpu-memory": "160"}, max={"cpu": 16})
-    teams.quota("eq", "team-b", min={"nvidia.com/gpu": 6})
+    teams.quota("eq", "team-b", min={"nvidia.com/gpu": 6, "nos.nebuly.com/gpu-memory": 480})  # lends
     controller(proxy.kubeconfig).schedules()
     teams.used("eq", "team-a", usage="cpu 0 (max 16), gpu 0/2, gpu-memory 0/160")
     for name in ("first", "second", "third"):
@@ -49,7 +49,7 @@ def test_pods_say_whether_they_are_over_their_quota_and_quotas_what_is_used(
 
     teams.drop("eq", "team-a")
     eventually(lambda: not any(teams.capacity("team-a", name) for name in ("first", "second", "third")))
-    assert teams.status("eq", "team-b")["usage"] == "gpu 0/6"
+    assert teams.status("eq", "team-b")["usage"] == "gpu 0/6, gpu-memory 0/480"
 
 
 def test_a_namespace_under_two_quotas_is_said_of_both(teams: Teams, controller: Start) -> None:
@@ -104,6 +104,7 @@ def test_parents_are_found_and_circles_said(teams: Teams, controller: Start) -> 
 def test_a_restart_writes_nothing_that_is_right_already(teams: Teams, proxy: FaultProxy, controller: Start) -> None:
     teams.cluster.testbed.add_nodes({"8xH100": 1})
     teams.quota("eq", "team-a", min={"nvidia.com/gpu": 1})
+    teams.quota("ceq", "default", "lender", min={"nvidia.com/gpu": 8})
     first = controller().schedules()
     for name in ("one", "two"):
         teams.pod("team-a", name)
@@ -126,6 +127,7 @@ def test_edits_under_load(teams: Teams, proxy: FaultProxy, controller: Start) ->
     """Quotas change while Pods come: in the end all that is said is true."""
     teams.cluster.testbed.add_nodes({"8xH100": 4})
     controller(proxy.kubeconfig).schedules()
+    teams.quota("ceq", "default", "lender", min={"nvidia.com/gpu": 32})
     for number in range(8):
         for team in TEAMS:
             teams.quota("eq", team, min={"nvidia.com/gpu": number}, max={"nvidia.com/gpu": 16 + number})

@@ -337,3 +337,72 @@ def test_a_gang_with_an_important_pod_is_left_alone(world: World) -> None:
     world.pod("high", 1, priority=10)
     world.cycle()
     assert (world.evicted, world.codes) == (set(), {"high": "InsufficientGpu"})
+
+
+def _scattered(world: World, *, movable: bool = True) -> None:
+    """Two nodes of 2 GPUs, each with one Pod of one GPU."""
+    for node in ("n", "m"):
+        world.node(node, 2)
+        world.pod(f"on-{node}", 1, node=node, movable=movable)
+
+
+def test_a_pod_moves_where_that_lets_another_one_in(world: World) -> None:
+    """2 GPUs are free, one on each node; a Pod wants both on one. on-m, the younger, has its place on n."""
+    _scattered(world)
+    world.pod("new", 2)
+    for _ in range(5):
+        world.cycle()
+        assert world.evicted == {"on-m"}
+        assert world.outcome.evictions[0].why == "repack"
+        assert world.outcome.held == [("new", "m")]
+    world.gone(["on-m"])
+    world.pod("on-m-again", 1, movable=True)
+    world.cycle()
+    assert world.bound == {"new": "m", "on-m-again": "n"}
+    world.confirm()
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_a_pod_that_is_not_movable_stays(world: World) -> None:
+    _scattered(world, movable=False)
+    world.pod("new", 2)
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"new": "InsufficientGpu"})
+
+
+def test_nobody_moves_who_would_have_no_place(world: World) -> None:
+    """on-n and on-m may run on their own nodes alone."""
+    for node in ("n", "m"):
+        world.node(node, 2)
+        spec = PodSpec({GPU: 1}, node_selector={"kubernetes.io/hostname": node})
+        world.pod(f"on-{node}", spec=spec, node=node, movable=True)
+    world.pod("new", 2)
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"new": "InsufficientGpu"})
+
+
+def test_nobody_moves_against_a_budget(world: World) -> None:
+    _scattered(world)
+    world.cluster.upsert_budget("default/all", PodSelector([], namespaces=["default"]), 0)
+    world.pod("new", 2)
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_a_slice_moves_so_that_a_larger_one_fits(world: World) -> None:
+    """Two GPUs with a 1g.10gb in the middle of each: a 7g.80gb fits on neither. One of them moves to the other."""
+    model = find("h100-80gb")
+    assert model
+    core = core_model(model)
+    small = PodSpec({"nvidia.com/mig-1g.10gb": 1})
+    world.node("n", 2, cut=[GpuSpec(core, mig=True) for _ in range(2)])
+    for gpu in range(2):
+        world.pod(f"on-{gpu}", spec=small, node="n", movable=True, instances=[(gpu, "1g.10gb", 3)])
+    world.pod("new", spec=PodSpec({"nvidia.com/mig-7g.80gb": 1}))
+    world.cycle()
+    assert world.evicted == {"on-1"}
+    world.gone(["on-1"])
+    world.pod("on-1-again", spec=small)
+    world.cycle()
+    assert world.bound == {"new": "n", "on-1-again": "n"}

@@ -5,14 +5,13 @@ patch of each Pod on which it is another than it should be, none where it is rig
 """
 
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 
 from nos.controller.ledger import Ledger
 from nos.kube.client import MERGE, Client
+from nos.kube.decode import IN_QUOTA, OVER_QUOTA
 from nos.kube.encode import capacity_patch, pod_path
 from nos.kube.errors import ApiError, Unreachable
-
-IN_QUOTA, OVER_QUOTA = "in-quota", "over-quota"
 
 _log = logging.getLogger(__name__)
 
@@ -34,17 +33,20 @@ class Capacities:
 
     def refresh(self, quota: str, capacities: Iterable[tuple[str, bool]]) -> None:
         """Who counts under a quota, and whether over its min."""
+        before = self._over.get(quota, {})
         self._over[quota] = over = dict(capacities)
-        for uid in over:
-            self.look(uid)
+        for uid, is_over in over.items():
+            if before.get(uid) is not is_over:
+                self.look(uid)
 
-    def quotas_changed(self) -> None:
-        """Some namespaces may be under another quota, or none."""
+    def moved(self, namespaces: Collection[str]) -> None:
+        """These are under another quota now, or none."""
         for name in self._over.keys() - self._ledger.quotas.counted:
             del self._over[name]
-        for uid, pod in self._ledger.pods.known.items():
-            if pod.capacity:
-                self.look(uid)
+        if namespaces:
+            for uid, pod in self._ledger.pods.known.items():
+                if pod.capacity and pod.key.partition("/")[0] in namespaces:
+                    self.look(uid)
 
     def look(self, uid: str) -> None:
         """This Pod has come, or has changed."""

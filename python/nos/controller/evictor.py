@@ -11,11 +11,14 @@ tells whether it has to be asked again; after a restart a Pod is seen to be goin
 A PodDisruptionBudget may refuse (429). Then the Pod is protected for as long as the API server asks for, so that the
 core chooses another. If it is chosen once more after that, and for the sake of priority, there is no other choice: it
 is deleted without asking, as kube-scheduler does. Who takes back what was lent never goes that far.
+
+Pods that move so that others fit (repack) would not have had to stop: so many of them go in a minute, and no more.
 """
 
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -36,6 +39,7 @@ _ATTEMPTS = 4
 _SERVER_DEADLINE_S = 4  # asked of the server as ?timeout=
 _REFUSED_S = 10.0  # that a Pod is protected for, where the API server does not say how long
 _FAILED_S = 60.0  # likewise, when it does not let us evict it at all
+_MOVES, _MOVES_S = 10, 60.0  # so many in that time
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +80,9 @@ class Evictor:
         self._going: set[str] = set()  # granted
         self._insisted: set[str] = set()  # a budget has refused them
         self._in_flight: set[str] = set()
+        self._moves: deque[float] = deque(maxlen=_MOVES)  # when the last ones were asked for
         self._marks: dict[str, tuple[Order, str]] = {}  # conditions to write when nobody has to be evicted
+        self._next_move: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
 
     def wanted(self, evictions: Sequence[_core.Eviction]) -> None:
@@ -135,11 +141,26 @@ class Evictor:
 
     def _next(self) -> Order | None:
         for orders in (self._asked, self._wanted):
-            while (uid := next((uid for uid in orders if uid not in self._in_flight), None)) is not None:
-                order = orders.pop(uid)
+            for uid, order in list(orders.items()):
+                if uid in self._in_flight or (order.why == "repack" and not self._may_move()):
+                    continue
+                del orders[uid]
                 if self._stands(order):
                     return order
         return None
+
+    def _may_move(self) -> bool:
+        """Whether one more may be moved now; else there is work again when it may."""
+        loop = asyncio.get_running_loop()
+        if len(self._moves) < _MOVES or (wait := self._moves[0] + _MOVES_S - loop.time()) <= 0:
+            return True
+        if self._next_move is None:
+            self._next_move = loop.call_later(wait, self._move_again)
+        return False
+
+    def _move_again(self) -> None:
+        self._next_move = None
+        self._work.set()
 
     def _stands(self, order: Order) -> bool:
         """Whether the Pod has to go now."""
@@ -153,6 +174,8 @@ class Evictor:
         return waiting if waiting is not None and waiting.state is State.PENDING else None
 
     async def _evict(self, order: Order) -> None:
+        if order.why == "repack":
+            self._moves.append(asyncio.get_running_loop().time())
         by_force = order.why == "priority" and order.uid in self._insisted
         beneficiary = self._beneficiary(order)
         note = self._note(order, beneficiary)
@@ -231,7 +254,8 @@ class Evictor:
             return order.why
         quota = self._ledger.quotas.title_of(beneficiary.namespace)
         of = f" ({quota})" if quota else ""
-        return f"Preempted by Pod {beneficiary.namespace}/{beneficiary.name}{of} on node {order.node}"
+        who = f"Pod {beneficiary.namespace}/{beneficiary.name}{of} on node {order.node}"
+        return f"Moves elsewhere to make room for {who}" if order.why == "repack" else f"Preempted by {who}"
 
     def _granted(self, order: Order, beneficiary: Waiting | None, note: str, *, is_marked: bool) -> None:
         self.granted += 1

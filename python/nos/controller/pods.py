@@ -18,6 +18,7 @@ from nos import _core
 from nos.controller.waiting import Facts, State, Waiting
 from nos.kube.cut import Holding
 from nos.kube.decode import (
+    OVER_QUOTA,
     bound,
     bound_spec_of,
     capacity,
@@ -161,10 +162,12 @@ class PodSink:
         holding = self.holdings.get(node, {}).get(uid)
         if holding is None or (holding.gpus, holding.instances) != given:
             holding = Holding(key, *given, new=self._listed is None)  # of one that is listed nobody knows
-        if not arrival:  # what came within a second stays in order when it is bound
+        label = capacity(pod)
+        if not arrival:  # what came within a second stays in order when it is bound; its label tells after a restart
             waited = self._ledger.waiting.get(uid)
-            arrival = waited.arrival if waited else created(pod.metadata.creation_timestamp) << _SAME_SECOND
-        self.known[uid] = Known(key, node, capacity(pod), terminating, arrival)
+            late = 1 if label == OVER_QUOTA else 0
+            arrival = waited.arrival if waited else (created(pod.metadata.creation_timestamp) << _SAME_SECOND) + late
+        self.known[uid] = Known(key, node, label, terminating, arrival)
         self._bound_uids[key] = uid
         self.seen(uid)
         if holding.gpus or holding.instances:

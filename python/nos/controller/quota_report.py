@@ -7,7 +7,7 @@ each quota when all were resolved. Leaves: the status of those where it differs,
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 
 from msgspec import DecodeError
 
@@ -45,7 +45,7 @@ class QuotaReporter:
         self._changed: dict[str, None] = {}  # since the last look at the clock, in order
         self._due: dict[str, None] = {}
         ledger.quotas.resolved = self._resolved
-        self._resolved()
+        self._resolved(())
 
     def look(self) -> None:
         """Ask the core what has changed. Nobody else may be in it."""
@@ -69,11 +69,11 @@ class QuotaReporter:
                 self._changed.clear()
                 await asyncio.sleep(_LOOK_S)
 
-    def _resolved(self) -> None:
+    def _resolved(self, moved: Collection[str]) -> None:
         counted = self._ledger.quotas.counted
         self._uses = {name: use for name, use in self._uses.items() if name in counted}
         self._changed |= dict.fromkeys(self._ledger.quotas.verdicts)
-        self._capacities.quotas_changed()
+        self._capacities.moved(moved)
 
     def _next(self) -> Coroutine[None, None, None] | None:
         if not self._may_write():

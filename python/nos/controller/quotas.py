@@ -30,7 +30,8 @@ class Quotas:
         self.elastic = Store[Quota](self._told)
         self.composite = Store[Quota](self._told)
         self.verdicts: dict[str, Verdict] = {}  # by the core's names of the quotas
-        self.resolved: Callable[[], None] = lambda: None  # told when they may have changed
+        # Told when they may have changed, and of the namespaces that are under another quota now, or none.
+        self.resolved: Callable[[Collection[str]], None] = lambda _: None
         self._ledger = ledger
         self._counted: dict[str, Counted] = {}  # what the core has when it has made all edits
         self._quota_of: dict[str, str] = {}  # by namespace
@@ -78,7 +79,9 @@ class Quotas:
         self._is_due = False
         self.verdicts = resolve([quota for store in self.sinks for quota in store.known.values()])
         wanted = {name: verdict.counted for name, verdict in self.verdicts.items() if verdict.counted}
-        self._quota_of = {namespace: name for name, counted in wanted.items() for namespace in counted.namespaces}
+        quota_of = {namespace: name for name, counted in wanted.items() for namespace in counted.namespaces}
+        moved = {namespace for namespace, _ in quota_of.items() ^ self._quota_of.items()}
+        self._quota_of = quota_of
         changed = {name: counted for name, counted in wanted.items() if self._counted.get(name) != counted}
         cluster, edit = self._ledger.cluster, self._ledger.edit
         for name in self._counted.keys() - wanted.keys():
@@ -91,7 +94,7 @@ class Quotas:
         if changed or self._counted.keys() != wanted.keys():
             self._ledger.wake()
         self._counted = wanted
-        self.resolved()
+        self.resolved(moved)
 
     def _upsert(self, name: str, counted: Counted) -> None:
         spec = _core.QuotaSpec(counted.namespaces, min=counted.min, max=counted.max, parent=counted.parent)

@@ -8,7 +8,17 @@ that waits with a Reason, a bound one counts as much as can be counted, and a no
 
 from nos.kube.decode.bound import Bound, bound, bound_spec, bound_spec_of
 from nos.kube.decode.decision import GPUS_ANNOTATION, INSTANCES_ANNOTATION, gpus, instances
-from nos.kube.decode.metadata import CAPACITY_LABEL, Owner, capacity, controller, created, labels, pod_labels
+from nos.kube.decode.metadata import (
+    CAPACITY_LABEL,
+    IN_QUOTA,
+    OVER_QUOTA,
+    Owner,
+    capacity,
+    controller,
+    created,
+    labels,
+    pod_labels,
+)
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
 from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
@@ -17,6 +27,8 @@ __all__ = [
     "CAPACITY_LABEL",
     "GPUS_ANNOTATION",
     "INSTANCES_ANNOTATION",
+    "IN_QUOTA",
+    "OVER_QUOTA",
     "Bound",
     "DefaultSpread",
     "Owner",

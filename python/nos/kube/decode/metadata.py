@@ -26,7 +26,8 @@ class _Reference(Struct, rename="camel"):
     controller: bool | None = None
 
 
-CAPACITY_LABEL = "nos.nebuly.com/capacity"  # in-quota or over-quota
+CAPACITY_LABEL = "nos.nebuly.com/capacity"
+IN_QUOTA, OVER_QUOTA = "in-quota", "over-quota"  # its values
 
 _labels = Decoder(dict[str, str] | None).decode
 _references = Decoder(list[_Reference] | None).decode
