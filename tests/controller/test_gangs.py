@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +227,22 @@ def test_a_released_gang_starts_again_once_its_pods_can_be_bound(
     cluster.bound("job-1", within=60)  # 15 s later
     cluster.bound("job-2")
     assert json.dumps(cluster.events("job-1"))
+
+
+def test_what_the_documentation_shows_starts(cluster: Cluster, controller: Start) -> None:
+    """4 + 2 + 2 Pods, as Jobs."""
+    cluster.testbed.add_nodes({"8xH100": 2})
+    controller().schedules()
+    text = (Path(__file__).parents[2] / "docs" / "gangs.md").read_text()
+    manifests = "---\n".join(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    try:
+        cluster.testbed.kubectl("apply", "--validate=strict", "-f", "-", stdin=manifests)
+
+        def started() -> bool:
+            pods = cluster.pods()
+            return len(pods) == 8 and all(pod["spec"].get("nodeName") for pod in pods)
+
+        eventually(started, why="all three groups start")
+        cluster.assert_sound()
+    finally:
+        cluster.testbed.kubectl("delete", "--force", "--grace-period=0", "-f", "-", stdin=manifests)
