@@ -130,8 +130,8 @@ def test_decisions_under_quotas(benchmark: BenchmarkFixture, capsys: pytest.Capt
     benchmark.extra_info.update(median_us=median_under, p99_us=p99_under, ratio=round(median_under / median, 2))
     with capsys.disabled():
         print(
-            f"\n  a decision takes {median_under:.1f} µs (p99 {p99_under:.1f}) with {QUOTAS} quotas, of which {borrowing}"
-            f" borrow, and {median:.1f} µs (p99 {p99:.1f}) without: {median_under / median:.2f} times as long\n"
+            f"\n  a decision takes {median_under:.1f} µs (p99 {p99_under:.1f}) with {QUOTAS} quotas ({borrowing}"
+            f" borrow), {median:.1f} µs (p99 {p99:.1f}) without: {median_under / median:.2f} times as long\n"
             f"  {QUOTAS + PARENTS} quotas come to {PODS} Pods in {upserts:.2f} s; they say who is over ({over} Pods) in"
             f" {states:.2f} s; a cycle with {MORE} Pods more takes {cycle:.2f} s"
         )
