@@ -139,8 +139,8 @@ def test_one_gpu_is_cleared_rather_than_a_part_of_each(world: World) -> None:
 
 
 def test_three_slices_on_one_gpu_rather_than_one_on_each_of_three(world: World) -> None:
-    """Three GPUs with 1g.10gb Pods of low priority: three on GPU 0 beside a 3g of high priority, one each on GPU 1 and 2
-    beside Pods of high priority that fill the rest. A 3g.40gb fits on GPU 0 alone, once all three are gone."""
+    """Three GPUs with 1g.10gb Pods of low priority: three on GPU 0 beside a 3g of high priority, one each on GPU 1 and
+    2 beside Pods of high priority that fill the rest. A 3g.40gb fits on GPU 0 alone, once all three are gone."""
     model = find("h100-80gb")
     assert model
     core = core_model(model)

@@ -141,7 +141,7 @@ def test_no_more_is_taken_than_was_lent(world: World) -> None:
 
 
 def test_where_room_is_free_and_only_the_sum_is_used_up_somebody_else_goes_elsewhere(world: World) -> None:
-    """min 1 and 1, b uses 2; a third GPU is free, where a's Pod may go and b's are not. Both together are guaranteed 2."""
+    """min 1 and 1, b uses 2; a third GPU is free, where a's Pod may go and b's are not. The sum of all min is 2."""
     _quota(world, "a", 1)
     _quota(world, "b", 1)
     world.node("n", 2)
@@ -169,7 +169,7 @@ def test_a_gang_takes_back_all_that_it_needs_or_nothing(world: World) -> None:
         world.pod(f"five-{number}", 1, labels=A, gang="five")
     world.cycle()
     assert (world.evicted, world.outcome.held) == (set(), [])
-    assert set(world.codes.values()) == {"GangDoesNotFit"}
+    assert set(world.codes.values()) == {"QuotaExhausted"}
     world.gone(f"five-{number}" for number in range(5))
     world.cluster.upsert_gang("four", min_members=4)
     for number in range(4):
