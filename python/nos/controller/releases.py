@@ -123,7 +123,7 @@ class Releases:
 
     def _pause(self, name: str) -> float:
         refusals = min(self._refusals[name][0], 10)
-        return min(_FIRST_PAUSE_S * 2 ** (refusals - 1), _LONGEST_PAUSE_S)
+        return min(_FIRST_PAUSE_S * 2.0 ** (refusals - 1), _LONGEST_PAUSE_S)
 
     def _is_short(self, name: str, gang: Gang) -> bool:
         """Whether it matters if some of its Pods have run to the end."""
