@@ -45,5 +45,6 @@ def testbed() -> Iterator[Testbed]:
     from nos.testbed import Testbed
     from nos.testbed.progress import Progress
 
-    with Testbed(progress=Progress(quiet=True)) as running:
+    gates, served = {"GenericWorkload": True}, {"scheduling.k8s.io/v1beta1": "true"}  # PodGroups
+    with Testbed(progress=Progress(quiet=True), feature_gates=gates, runtime_config=served) as running:
         yield running

@@ -64,7 +64,7 @@ class Placer {
     [[nodiscard]] std::string called() const { return "pod group " + std::string{cluster_.name(id_)}; }
     [[nodiscard]] const PodSpec& spec(PodId id) const { return *cluster_.spec(cluster_.pod(id).spec).spec; }
 
-    GangTurn nobody(Reason reason) const {
+    [[nodiscard]] GangTurn nobody(Reason reason) const {
         const auto shared = std::make_shared<Reason>(std::move(reason));
         GangTurn turn;
         for (const PodId id : members_) {
@@ -81,7 +81,7 @@ class Placer {
             home_ = *std::ranges::find(all, *id, &Domain::id);
             return place_in(&*home_, !gang_.spec->required);
         }
-        std::vector<const Domain*> candidates = worth_trying(all);
+        const std::vector<const Domain*> candidates = worth_trying(all);
         for (const Domain* domain : candidates) {
             if (place_in(domain, false)) {
                 if (!gang_.spec->required) {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nos._core import GpuSpec, NodeSpec, PodSpec, Scheduler, Taint, Toleration
+from nos._core import GpuSpec, NodeSpec, PodSpec, Policy, Scheduler, Taint, Toleration
 from tests.build import GPU, app, arrive, cluster_of, near, node, nodes_of, pod, spread, zone
 from tests.cut_gpus import MODELS
 
@@ -140,12 +140,12 @@ def test_a_launcher_without_gpu_and_its_workers():
 
 
 def test_larger_members_first_where_the_order_fails():
-    """4 + 2 GPUs. In order the two small ones take n1, which they fill best, and then 4 is left for 4; with 2 + 1
-    free they would lie in the way of the large one."""
-    cluster = cluster_of(node(gpus=4, cpu=8), node(gpus=4, cpu=64))
-    cluster.upsert_gang("n/job", min_members=5)
-    arrive(cluster, *[pod(gpus=1)] * 4, pod(gpus=4, cpu=50), gang="n/job")
-    assert len(Scheduler(cluster).schedule().binds) == 5
+    """4 + 2 GPUs. In their order two small ones take half of n0, where the large one has to go."""
+    cluster = cluster_of(node(gpus=4), node(gpus=2))
+    cluster.upsert_gang("n/job", min_members=3)
+    arrive(cluster, pod(gpus=1), pod(gpus=1), pod(gpus=4), gang="n/job")
+    outcome = Scheduler(cluster, Policy("first-fit")).schedule()
+    assert nodes_of(outcome) == {"p0": "n1", "p1": "n1", "p2": "n0"}
 
 
 def test_members_change_places_where_only_that_helps():
@@ -156,6 +156,15 @@ def test_members_change_places_where_only_that_helps():
     cluster.upsert_pod("b", pod(gpus=1, affinity=zone("q", "r")), arrival=1, gang="n/job")
     cluster.upsert_pod("c", pod(gpus=1, affinity=zone("p")), arrival=2, gang="n/job")
     assert nodes_of(Scheduler(cluster).schedule()) == {"a": "n1", "b": "n2", "c": "n0"}
+
+
+def test_members_change_places_where_no_order_helps():
+    """a may go to p or q, b to q or r. q is the fuller one, so a takes its last GPU, and r has none for b."""
+    cluster = cluster_of(*[node(gpus=gpus, labels={"zone": name}) for name, gpus in (("p", 2), ("q", 1), ("r", 0))])
+    cluster.upsert_gang("n/job", min_members=2)
+    cluster.upsert_pod("a", pod(gpus=1, affinity=zone("p", "q")), arrival=0, gang="n/job")
+    cluster.upsert_pod("b", pod(gpus=1, affinity=zone("q", "r")), arrival=1, gang="n/job")
+    assert nodes_of(Scheduler(cluster).schedule()) == {"a": "n0", "b": "n1"}
 
 
 def test_a_member_that_follows_a_later_one_is_tried_again():

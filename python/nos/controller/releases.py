@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from msgspec import DecodeError
 
+from nos.controller.gangs import Gang
 from nos.controller.ledger import Ledger
 from nos.controller.waiting import Waiting
 from nos.kube.client import Client
@@ -39,8 +40,8 @@ class _Case:
     below_since: float | None = None
     why: str = ""  # it is being released; empty: it is not, yet
     asked: float = 0.0  # when its Pods were last evicted
+    is_refused: bool = False  # that is why
     resting_until: float | None = None  # it was released
-    refusals: int = 0
 
 
 class Releases:
@@ -61,6 +62,7 @@ class Releases:
         self._may_write = may_write
         self._evict = evict  # namespace, name, uid, why
         self._cases: dict[str, _Case] = {}  # by gang
+        self._refusals: dict[str, tuple[int, float]] = {}  # by gang: how many of late, and when the last was
 
     def lost(self, name: str) -> None:
         """One of its Pods left this gang, or is leaving it."""
@@ -75,8 +77,10 @@ class Releases:
         others = sum(uid != waiting.uid for uid, _ in self._ledger.gangs.placed(name))
         if others < gang.least:
             case = self._cases.setdefault(name, _Case())
-            case.refusals += 1
-            case.resting_until = None
+            case.is_refused, case.resting_until = True, None
+            now = asyncio.get_running_loop().time()
+            before, last = self._refusals.get(name, (0, now))
+            self._refusals[name] = (before + 1 if now < last + 2 * _LONGEST_PAUSE_S else 1), now
             self._release(name, case, f"of Pod {waiting.name}: {why}")
 
     async def run(self) -> None:
@@ -93,29 +97,39 @@ class Releases:
         now = asyncio.get_running_loop().time()
         gang = self._ledger.gangs.known.get(name)
         if gang is None or not gang.members:
+            self._refusals.pop(name, None)
             self._close(name)
             return
-        if case.unread and not case.why:
+        if not case.why and case.unread and self._is_short(name, gang):
             case.unread = not await self._read_done(name)
         placed = dict(self._ledger.gangs.placed(name))
         if case.why:
             if placed:
                 self._evict_all(name, case, now)
             elif case.resting_until is None:
-                pause = _FIRST_PAUSE_S * 2 ** (case.refusals - 1) if case.refusals else 0.0
-                case.resting_until = now + min(pause, _LONGEST_PAUSE_S)
+                case.resting_until = now + self._pause(name) if case.is_refused else now
             elif now >= case.resting_until:
-                case.why, case.below_since, case.resting_until = "", None, None
+                case.why, case.is_refused, case.below_since, case.resting_until = "", False, None, None
                 self._halt(name, "")
         elif len(placed) >= gang.least or not placed:
             case.below_since = None
-            if len(placed) >= gang.least and not case.unread:
+            if not (case.unread and self._is_short(name, gang)):
                 self._close(name)
         elif case.below_since is None:
             case.below_since = now
         elif now >= case.below_since + self._grace and not case.unread:
             self._release(name, case, f"{len(placed)} of the {gang.least} Pods that it needs were left")
             self._evict_all(name, case, now)
+
+    def _pause(self, name: str) -> float:
+        refusals = min(self._refusals[name][0], 10)
+        return min(_FIRST_PAUSE_S * 2.0 ** (refusals - 1), _LONGEST_PAUSE_S)
+
+    def _is_short(self, name: str, gang: Gang) -> bool:
+        """Whether it matters if some of its Pods have run to the end."""
+        least = gang.terms.min_members if gang.terms else 0
+        placed = sum(1 for _ in self._ledger.gangs.placed(name))
+        return placed < least and (placed > 0 or len(gang.members) < least)
 
     def _release(self, name: str, case: _Case, why: str) -> None:
         _log.warning("pod group %s is released: %s", name, why)
@@ -137,7 +151,7 @@ class Releases:
             self._ledger.gangs.settle(name)
 
     def _close(self, name: str) -> None:
-        del self._cases[name]
+        self._cases.pop(name, None)
         self._halt(name, "")
 
     async def _read_done(self, name: str) -> bool:
