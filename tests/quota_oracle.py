@@ -1,7 +1,9 @@
 """Quotas in plain Python, each answer from its definition and from scratch. It shares no code with the core."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import ceil
 from typing import Any
 
@@ -182,6 +184,49 @@ class Quotas:
 
     def resources(self) -> set[str]:
         return {resource for quota in self.quotas.values() for resource in [*quota.min, *quota.max]}
+
+    # ---- who goes first
+
+    def excess(self, name: str) -> list[tuple[int, Fraction]]:
+        """From the root down, the most that each uses of its min; something of nothing is more than that."""
+        return [
+            max(
+                (
+                    (0, Fraction(self.used(above, resource), least)) if least else (1, Fraction(used))
+                    for resource, least in self.min(above).items()
+                    if (used := self.used(above, resource)) or least
+                ),
+                default=(0, Fraction(0)),
+            )
+            for above in reversed(self.path(name))
+        ]
+
+    def take_turns(self, place: Callable[[str], None]) -> None:
+        """Calls place with one waiting Pod after the other, once it is its turn."""
+        waiting = sorted(
+            (uid for uid, pod in self.pods.items() if not pod.node),
+            key=lambda uid: (-self.pods[uid].priority, self.pods[uid].arrival, uid),
+        )
+        least = min(self.nodes.values(), key=lambda memory: memory or 32)
+        borrowers: list[str] = []
+        for uid in waiting:
+            mine = self.quota_of(self.pods[uid].namespace)
+            overtakes = any(
+                self.quota_of(self.pods[other].namespace) == mine
+                and self.pods[other].priority > self.pods[uid].priority
+                for other in borrowers
+            )
+            if mine and (overtakes or not self.stays_within_min(uid, least)):
+                borrowers.append(uid)
+            else:
+                place(uid)
+        while borrowers:
+            uid = min(
+                borrowers,
+                key=lambda uid: (self.excess(self.quota_of(self.pods[uid].namespace)), borrowers.index(uid)),
+            )
+            borrowers.remove(uid)
+            place(uid)
 
     # ---- who may take from whom
 

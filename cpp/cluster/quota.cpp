@@ -36,6 +36,24 @@ std::int64_t amount_of(const Charge& charge, std::uint32_t resource) {
     return found == charge.end() ? 0 : found->amount;
 }
 
+Charge sum(const Charge& a, const Charge& b) {
+    Charge both;
+    const auto* left = a.begin();
+    const auto* right = b.begin();
+    while (left != a.end() || right != b.end()) {
+        if (right == b.end() || (left != a.end() && left->resource < right->resource)) {
+            both.push_back(*left++);
+        } else if (left == a.end() || right->resource < left->resource) {
+            both.push_back(*right++);
+        } else {
+            both.push_back({left->resource, left->amount + right->amount});
+            ++left;
+            ++right;
+        }
+    }
+    return both;
+}
+
 void QuotaSpec::validate() const {
     std::vector<std::string> sorted = namespaces;
     std::ranges::sort(sorted);

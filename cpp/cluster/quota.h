@@ -67,5 +67,6 @@ struct Amount {
 using Charge = Few<Amount, 6>;
 
 std::int64_t amount_of(const Charge& charge, std::uint32_t resource);
+Charge sum(const Charge& a, const Charge& b);
 
 }  // namespace nos

@@ -7,6 +7,7 @@
 #include "quota_reason.h"
 #include "reclaim.h"
 #include "transaction.h"
+#include "turns.h"
 
 namespace nos {
 
@@ -156,7 +157,9 @@ Outcome Scheduler::schedule() {
 // Everybody in turn; all of a gang in that of its first.
 void Scheduler::take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left) {
     std::set<GangId> gangs;
-    for (const PodId id : pods) {
+    Turns turns{cluster_, {pods.begin(), pods.end()}};
+    while (const auto next = turns.next()) {
+        const PodId id = *next;
         const GangId gang = cluster_.pod(id).gang;
         if (gang.valid()) {
             if (gangs.insert(gang).second) {

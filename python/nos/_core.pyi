@@ -616,8 +616,8 @@ class Scheduler:
         """Decide on one waiting Pod alone, whatever its turn; the Bind is already assumed. KeyError when it does not
         wait."""
     def may_reclaim(self, uid: str, victim: str) -> bool:
-        """Whether the one's quota may take back what it is guaranteed from the other, who is on a node. KeyError when one
-        of them is unknown, or the victim is on no node."""
+        """Whether the one's quota may take back what it is guaranteed from the other, who is on a node. KeyError when
+        one of them is unknown, or the victim is on no node."""
     def feasible(self, spec: PodSpec, labels: PodLabels = ..., *, priority: int = 0) -> list[str]:
         """Names of the nodes where such a Pod would fit now, in node order, whatever its quota."""
     def fragmentation_ratio(self) -> float:

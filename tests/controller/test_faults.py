@@ -15,9 +15,8 @@ from tests.controller.fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Controller]
-WATCHES = (
-    4 + 3 + 1 + 4 + 7 + 2
-)  # Nodes, Pods and the like; quotas, budgets; gangs; what selects Pods; storage; devices by DRA
+# Pods, nodes and the like; quotas and budgets; gangs; what selects Pods; storage; devices by DRA
+WATCHES = 4 + 3 + 1 + 4 + 7 + 2
 GONE = (
     json.dumps(
         {

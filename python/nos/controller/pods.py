@@ -26,6 +26,8 @@ from nos.kube.decode import (
     created,
     gpus,
     instances,
+    movable,
+    moving_spec_of,
     pod_labels,
     spec_of,
     template,
@@ -175,7 +177,9 @@ class PodSink:
         priority, cluster = pod.spec.priority or 0, self._ledger.cluster
         gang = self._ledger.gangs.join(pod) if self.is_for_us(pod) else ""
 
-        def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...]) -> None:
+        asked = template(pod) if self.is_for_us(pod) and movable(pod) else None
+
+        def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...], *, can_move: bool) -> None:
             cluster.upsert_pod(
                 uid,
                 spec,
@@ -187,18 +191,21 @@ class PodSink:
                 gang=gang,
                 gpus=given[0],
                 instances=held,
+                movable=can_move,
             )
 
-        def place(spec: _core.PodSpec) -> None:
+        def place(spec: _core.PodSpec, *, can_move: bool) -> None:
             try:
-                upsert(spec, given[1])
+                upsert(spec, given[1], can_move=can_move)
             except ValueError as error:  # whatever the annotation says, the Pod is there and counts
                 _log.warning("Pod %s: %s", key, error)
-                upsert(spec, ())
+                upsert(spec, (), can_move=can_move)
 
         def count(volumes: PodVolumes) -> None:
-            spec = bound_spec_of(says, volumes=volumes)
-            self._edit(lambda: place(spec))
+            # One that may move is tried elsewhere: there all counts that it asks for.
+            moving = moving_spec_of(asked, volumes=volumes) if asked else None
+            spec = moving or bound_spec_of(says, volumes=volumes)
+            self._edit(lambda: place(spec, can_move=moving is not None))
 
         self._nominated.discard(uid)
         count(self._ledger.storage.held(pod, count))

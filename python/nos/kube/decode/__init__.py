@@ -19,15 +19,17 @@ from nos.kube.decode.metadata import (
     labels,
     pod_labels,
 )
+from nos.kube.decode.movable import MOVABLE_ANNOTATION, movable
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
-from nos.kube.decode.waiting import Template, spec_of, template, waiting_spec
+from nos.kube.decode.waiting import Template, moving_spec_of, spec_of, template, waiting_spec
 
 __all__ = [
     "CAPACITY_LABEL",
     "GPUS_ANNOTATION",
     "INSTANCES_ANNOTATION",
     "IN_QUOTA",
+    "MOVABLE_ANNOTATION",
     "OVER_QUOTA",
     "Bound",
     "DefaultSpread",
@@ -42,6 +44,8 @@ __all__ = [
     "gpus",
     "instances",
     "labels",
+    "movable",
+    "moving_spec_of",
     "node_spec",
     "pod_labels",
     "spec_of",

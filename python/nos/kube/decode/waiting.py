@@ -78,35 +78,48 @@ def waiting_spec(pod: Pod, *, volumes: PodVolumes | None = None, default: Defaul
 @lru_cache(maxsize=4096)
 def spec_of(template: Template, *, volumes: PodVolumes, default: DefaultSpread | None = None) -> _core.PodSpec:
     """As waiting_spec, of what was kept of a Pod."""
-    default = None if template.has_spread else default
-    not_handled = (*template.unsupported, *volumes.unsupported)
     try:
-        ask = of_containers.ask(*template[:4])
-        affinity = Affinity(template.affinity, template.namespace)
-        constraints = spread(template.spread, template.namespace, dict(template.spread_labels))
-        return _core.PodSpec(
-            rounded(effective_requests(ask)),
-            node_selector=labels(template.node_selector),
-            affinity=affinity.required_nodes(),
-            preferred_affinity=affinity.preferred_nodes(),
-            tolerations=_known_tolerations(template.tolerations),
-            host_ports=of_containers.host_ports(template.containers, template.init_containers),
-            features=(*template.features, *volumes.features),
-            images=template.images,
-            pod_affinity=affinity.required_pods(),
-            pod_anti_affinity=affinity.required_anti_pods(),
-            preferred_pod_affinity=affinity.preferred_pods(),
-            spread=default_spread(default) if default else constraints,
-            spread_by_default=default is not None,
-            volume_affinity=[core_terms(terms) for terms in volumes.affinity],
-            claims=[core_claim(claim) for claim in volumes.claims],
-            sole_claims=volumes.sole_claims,
-            volumes=volumes.volumes,
-            waits_for=volumes.waits_for,
-            unsupported=not_handled,
-        )
+        return _whole(template, volumes, default)
     except (ValueError, OverflowError, msgspec.DecodeError) as error:
-        return _core.PodSpec({}, unsupported=(*not_handled, str(error)))
+        return _core.PodSpec({}, unsupported=(*template.unsupported, *volumes.unsupported, str(error)))
+
+
+@lru_cache(maxsize=4096)
+def moving_spec_of(template: Template, *, volumes: PodVolumes) -> _core.PodSpec | None:
+    """As spec_of, of a Pod on a node, which could be tried elsewhere; None for one that could not be placed."""
+    if template.unsupported:
+        return None
+    try:
+        return _whole(template, volumes, None)
+    except (ValueError, OverflowError, msgspec.DecodeError):
+        return None
+
+
+def _whole(template: Template, volumes: PodVolumes, default: DefaultSpread | None) -> _core.PodSpec:
+    default = None if template.has_spread else default
+    affinity = Affinity(template.affinity, template.namespace)
+    constraints = spread(template.spread, template.namespace, dict(template.spread_labels))
+    return _core.PodSpec(
+        rounded(effective_requests(of_containers.ask(*template[:4]))),
+        node_selector=labels(template.node_selector),
+        affinity=affinity.required_nodes(),
+        preferred_affinity=affinity.preferred_nodes(),
+        tolerations=_known_tolerations(template.tolerations),
+        host_ports=of_containers.host_ports(template.containers, template.init_containers),
+        features=(*template.features, *volumes.features),
+        images=template.images,
+        pod_affinity=affinity.required_pods(),
+        pod_anti_affinity=affinity.required_anti_pods(),
+        preferred_pod_affinity=affinity.preferred_pods(),
+        spread=default_spread(default) if default else constraints,
+        spread_by_default=default is not None,
+        volume_affinity=[core_terms(terms) for terms in volumes.affinity],
+        claims=[core_claim(claim) for claim in volumes.claims],
+        sole_claims=volumes.sole_claims,
+        volumes=volumes.volumes,
+        waits_for=volumes.waits_for,
+        unsupported=(*template.unsupported, *volumes.unsupported),
+    )
 
 
 def _template(pod: Pod) -> Template:
