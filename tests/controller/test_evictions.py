@@ -114,7 +114,9 @@ def test_the_room_of_a_pod_goes_to_one_of_higher_priority(
     pod(cluster, "meanwhile", "low")  # its room is kept
     cluster.waits("meanwhile", "")
     let_go(cluster, "less")
-    assert cluster.bound("urgent")["spec"]["nodeName"] == node
+    bound = cluster.bound("urgent")
+    assert bound["spec"]["nodeName"] == node
+    assert "nominatedNodeName" not in bound["status"]  # the API server takes it away
     assert not is_leaving(cluster, "more")
     assert "nodeName" not in cluster.get("meanwhile")["spec"]
     assert evictions(proxy) == ["less"]
