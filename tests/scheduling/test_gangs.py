@@ -170,7 +170,8 @@ def test_members_change_places_where_no_order_helps():
 def test_a_member_that_follows_a_later_one_is_tried_again():
     cluster = cluster_of(node(labels={"zone": "p"}), node(labels={"zone": "q"}))
     cluster.upsert_gang("n/job", min_members=2)
-    cluster.upsert_pod("follows", pod(gpus=1, pod_affinity=[near("a")]), arrival=0, gang="n/job", labels=app("b"))
+    follows = pod(gpus=1, pod_affinity=[near("a")], affinity=zone("q"))
+    cluster.upsert_pod("follows", follows, arrival=0, gang="n/job", labels=app("b"))
     cluster.upsert_pod("leads", pod(gpus=1, affinity=zone("q")), arrival=1, gang="n/job", labels=app("a"))
     assert nodes_of(Scheduler(cluster).schedule()) == {"follows": "n1", "leads": "n1"}
 
@@ -270,6 +271,26 @@ def test_required_later_members_go_where_the_first_are_or_wait():
     assert scheduler.place("late0") is None
     cluster.upsert_gang("n/job", min_members=2, topology_key="rack")
     assert set(nodes_of(scheduler.schedule())) == {"late0"}
+
+
+def test_a_domain_that_they_fill_is_the_first_choice():
+    """r1 has 2 GPUs, r0 has 3."""
+    cluster = cluster_of(node(gpus=3, labels={"rack": "r0"}), node(gpus=2, labels={"rack": "r1"}))
+    cluster.upsert_gang("n/job", min_members=2, topology_key="rack", required=True)
+    arrive(cluster, *[pod(gpus=1)] * 2, gang="n/job")
+    assert set(nodes_of(Scheduler(cluster).schedule()).values()) == {"n1"}
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_members_in_several_domains_are_joined_where_most_of_them_are(required):
+    """As after a change of labels: one is in r0, two are in r1, and one is where there is no rack."""
+    cluster = racks(1, 1)
+    cluster.upsert_node("alone", node())
+    cluster.upsert_gang("n/job", min_members=4, topology_key="rack", required=required)
+    for uid, where in (("a", "n0"), ("b", "n1"), ("c", "n1"), ("d", "alone")):
+        cluster.upsert_pod(uid, pod(gpus=1), node=where, gang="n/job")
+    arrive(cluster, pod(gpus=1), gang="n/job")
+    assert nodes_of(Scheduler(cluster).schedule()) == {"p0": "n1"}
 
 
 def test_a_domain_that_holds_all_comes_before_one_that_holds_what_is_lacking():
