@@ -1,5 +1,5 @@
-"""Teams that share GPUs, whatever happens: Pods come and end, quotas and budgets change, victims go when they like and come
-back as new Pods. Judged by plain sums over all Pods; nothing here is shared with the core."""
+"""Teams that share GPUs, whatever happens: Pods come and end, quotas and budgets change, victims go when they like and
+come back as new Pods. Judged by plain sums over all Pods; nothing here is shared with the core."""
 
 from __future__ import annotations
 
@@ -107,12 +107,14 @@ class Sharing(RuleBasedStateMachine):
         assert all(taken[node] <= room for node, room in self.room.items())
 
     def _hold_to_bounds(self) -> None:
-        """Nobody who came in or is to come is beyond a max, nor beyond his min and the sum of all."""
+        """Nobody who came in or is to come is beyond a max; nor beyond his min and the sum of all, but for those who came
+        within theirs after him."""
         used, newcomers = self._used(), {*self.world.bound, *dict(self.world.outcome.held)}
-        for team in {self.team[uid] for uid in newcomers} - {FREE}:
-            least, most = self.quotas[team]
-            assert most is None or used[team] <= most
-            assert used[team] <= least or sum(used[each] for each in TEAMS) <= self._sum()
+        teams = {self.team[uid] for uid in newcomers} - {FREE}
+        entitled = {team for team in teams if used[team] <= self.quotas[team][0]}
+        within = sum(self.gpus[uid] for uid in newcomers if self.team[uid] in entitled)
+        assert all(most is None or used[team] <= most for team in teams for _, most in [self.quotas[team]])
+        assert teams == entitled or sum(used[team] for team in TEAMS) - within <= self._sum()
 
     def _sum(self) -> int:
         return sum(least for least, _ in self.quotas.values())
@@ -123,6 +125,8 @@ class Sharing(RuleBasedStateMachine):
         for eviction in self.world.outcome.evictions:
             assert eviction.for_uid in held
             victim, winner = eviction.uid, eviction.for_uid
+            if victim in self.world.terminating:  # it goes in any case
+                continue
             if self.team[victim] == self.team[winner]:
                 assert eviction.why == "priority"
                 assert self.world.priority(victim) < self.world.priority(winner)
