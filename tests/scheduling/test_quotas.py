@@ -256,3 +256,18 @@ def test_nothing_is_taken_of_what_the_other_one_is_not_compared_on() -> None:
     assert not Scheduler(world.cluster).may_reclaim(pod, over)
     world.cluster.upsert_quota("a", QuotaSpec(["a"], min={GPU: 4, "cpu": 5}))
     assert Scheduler(world.cluster).may_reclaim(pod, over)
+
+
+def test_what_others_guarantee_and_the_pod_does_not_ask_for_is_no_obstacle() -> None:
+    """a leans on org for its CPU, and uses some: that says nothing about its claim to GPUs."""
+    world = World(
+        org=QuotaSpec([], min={"cpu": 10}),
+        a=QuotaSpec(["a"], min={GPU: 2}, parent="org"),
+        b=QuotaSpec(["b"], min={GPU: 1}, parent="org"),
+    )
+    world.pods("a", {"cpu": 3}, node="node-0")
+    lent = world.pods("b", {GPU: 1}, 2, node="node-0")
+    (pod,) = world.pods("a", {GPU: 1})
+    assert [Scheduler(world.cluster).may_reclaim(pod, uid) for uid in lent] == [False, True]
+    (with_cpu,) = world.pods("a", {GPU: 1, "cpu": 1})
+    assert not any(Scheduler(world.cluster).may_reclaim(with_cpu, uid) for uid in lent)
