@@ -171,3 +171,19 @@ def test_a_pod_is_charged_while_it_is_on_a_node() -> None:
     assert on.quota("team").used == {"cpu": 3}  # another scheduler's, not there yet
     on.remove_pod("pod")
     assert on.quota("team").used == {"cpu": 0}
+
+
+def test_who_leans_on_a_parent_is_over_by_what_others_do_who_lean_on_it() -> None:
+    on = cluster(
+        org=QuotaSpec([], min={GPU: 2}),
+        a=QuotaSpec(["a"], parent="org"),
+        b=QuotaSpec(["b"], parent="org"),
+    )
+    run(on, "a", {GPU: 2}, arrival=2)
+    assert on.quota("a").capacities() == [("a-0", False)]
+    on.changed_quotas()
+    run(on, "b", {GPU: 1}, arrival=1)
+    assert on.quota("a").capacities() == [("a-0", True)]
+    assert on.changed_quotas() == ["a", "b", "org"]
+    on.remove_pod("b-0")
+    assert on.quota("a").capacities() == [("a-0", False)]

@@ -215,3 +215,59 @@ def test_who_is_within_his_own_min_is_left_alone_whatever_his_relatives_do() -> 
     scheduler = Scheduler(world.cluster)
     assert [scheduler.may_reclaim(stranger, uid) for uid in mine] == [False, False]
     assert [scheduler.may_reclaim(stranger, uid) for uid in borrowed] == [False, False, True, True]
+
+
+def test_who_has_no_more_than_min_and_share_keeps_it_from_other_borrowers() -> None:
+    world = reclaiming(a=4, b=2)
+    (pod,) = world.pods("a", TEN)
+    # Idle 30. a would have 50 of 40 + 15; b has 20, its share is 10 x 30 / 80 = 3: beyond 13
+    assert victims(world, pod) == ["b-005"]
+    world.cluster.upsert_quota("b", QuotaSpec(["b"], min={MEMORY: 15}))
+    # b: 15 + 15 x 30 / 85 = 20, and a 40 + 14
+    assert victims(world, pod) == []
+    world.cluster.remove_pod("a-003")
+    # a would have 40 of 40, and b is beyond its min: its second Pod is over
+    assert victims(world, pod) == ["b-005"]
+
+
+def test_only_what_is_beyond_all_the_way_down_is_taken() -> None:
+    """team-1 is over for its CPU, and within its min of GPUs: org is beyond its GPUs by team-2 alone."""
+    world = World(
+        org=QuotaSpec([], min={GPU: 4, "cpu": 10}),
+        one=QuotaSpec(["one"], min={GPU: 3, "cpu": 1}, parent="org"),
+        two=QuotaSpec(["two"], min={GPU: 1, "cpu": 9}, parent="org"),
+        other=QuotaSpec(["other"], min={GPU: 4}),
+    )
+    first = world.pods("one", {GPU: 1, "cpu": 2}, 2, node="node-0")
+    second = world.pods("two", {GPU: 1}, 4, node="node-0")
+    (pod,) = world.pods("other", {GPU: 1})
+    assert dict(world.cluster.quota("one").capacities()) == dict.fromkeys(first, True)
+    scheduler = Scheduler(world.cluster)
+    assert [scheduler.may_reclaim(pod, uid) for uid in first] == [False, False]
+    assert [scheduler.may_reclaim(pod, uid) for uid in second] == [False, True, True, True]
+
+
+def test_nothing_is_taken_of_what_the_other_one_is_not_compared_on() -> None:
+    world = World(a=QuotaSpec(["a"], min={GPU: 4}), b=QuotaSpec(["b"], min={"cpu": 0}))
+    (over,) = world.pods("b", {GPU: 1, "cpu": 5}, node="node-0")
+    (pod,) = world.pods("a", {GPU: 1, "cpu": 5})
+    assert world.cluster.quota("b").capacities() == [(over, True)]
+    # GPUs are not b's affair, CPU is not a's
+    assert not Scheduler(world.cluster).may_reclaim(pod, over)
+    world.cluster.upsert_quota("a", QuotaSpec(["a"], min={GPU: 4, "cpu": 5}))
+    assert Scheduler(world.cluster).may_reclaim(pod, over)
+
+
+def test_what_others_guarantee_and_the_pod_does_not_ask_for_is_no_obstacle() -> None:
+    """a leans on org for its CPU, and uses some: that says nothing about its claim to GPUs."""
+    world = World(
+        org=QuotaSpec([], min={"cpu": 10}),
+        a=QuotaSpec(["a"], min={GPU: 2}, parent="org"),
+        b=QuotaSpec(["b"], min={GPU: 1}, parent="org"),
+    )
+    world.pods("a", {"cpu": 3}, node="node-0")
+    lent = world.pods("b", {GPU: 1}, 2, node="node-0")
+    (pod,) = world.pods("a", {GPU: 1})
+    assert [Scheduler(world.cluster).may_reclaim(pod, uid) for uid in lent] == [False, True]
+    (with_cpu,) = world.pods("a", {GPU: 1, "cpu": 1})
+    assert not any(Scheduler(world.cluster).may_reclaim(with_cpu, uid) for uid in lent)
