@@ -17,6 +17,7 @@ class World:
         self.cluster = Cluster()
         self.scheduler = Scheduler(self.cluster)
         self.outcome: Outcome
+        self.terminating: set[str] = set()
         self._arrivals = 0
         self._gangs: dict[str, str] = {}
         self._specs: dict[str, tuple[PodSpec, int, int, PodLabels]] = {}
@@ -90,6 +91,7 @@ class World:
 
     def terminate(self, uid: str) -> None:
         """Its eviction was accepted; it is still there."""
+        self.terminating.add(uid)
         spec, priority, arrival, labels = self._specs[uid]
         node = self.cluster.pod(uid).node
         self.cluster.upsert_pod(
@@ -106,6 +108,7 @@ class World:
     def gone(self, uids: Iterable[str]) -> None:
         for uid in uids:
             self.cluster.remove_pod(uid)
+            self.terminating.discard(uid)
 
     @property
     def uids(self) -> list[str]:
@@ -114,6 +117,9 @@ class World:
 
     def priority(self, uid: str) -> int:
         return self._specs[uid][1]
+
+    def arrival(self, uid: str) -> int:
+        return self._specs[uid][2]
 
     @property
     def evicted(self) -> set[str]:

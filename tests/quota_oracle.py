@@ -166,7 +166,10 @@ class Quotas:
                 if resource in asked and self.used(above, resource) + asked[resource] > most:
                     return "QuotaMax"
         for resource, amount in asked.items():
-            if resource in self.min(path[-1]):
+            guarantees = (
+                self.min(above)[resource] - self.used(above, resource) for above in path if resource in self.min(above)
+            )
+            if resource in self.min(path[-1]) and not any(amount <= left for left in guarantees):
                 roots = self.siblings(path[-1], resource)
                 if sum(self.used(root, resource) - self.min(root)[resource] for root in roots) + amount > 0:
                     return "QuotaExhausted"

@@ -4,6 +4,21 @@
 
 namespace nos {
 
+namespace {
+
+// By the quota itself, or to those above it as a whole.
+bool is_guaranteed(const Quotas& quotas, QuotaId quota, QuotaResource resource, std::int64_t amount) {
+    for (; quota.valid(); quota = quotas.parent(quota)) {
+        const Quotas::Use& use = quotas.use(quota, resource);
+        if (use.named() && use.used + amount <= use.min) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
 std::optional<Refusal> refusal(const Cluster& cluster, QuotaId quota, const Charge& charge) {
     const Quotas& quotas = cluster.quotas();
     QuotaId root = quota;
@@ -18,7 +33,8 @@ std::optional<Refusal> refusal(const Cluster& cluster, QuotaId quota, const Char
     }
     for (const auto& [resource, amount] : charge) {
         const Quotas::Pool& all = quotas.pool({}, resource);
-        if (quotas.use(root, resource).named() && all.used + amount > all.min) {
+        if (quotas.use(root, resource).named() && all.used + amount > all.min &&
+            !is_guaranteed(quotas, quota, resource, amount)) {
             return Refusal{Refusal::Bound::all_min, quotas.namer(quota, resource), resource, amount};
         }
     }

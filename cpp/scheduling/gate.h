@@ -9,7 +9,8 @@
 
 namespace nos {
 
-// Why not: one more charge would be more than a quota's max, or more than all quotas guarantee together.
+// Why not: one more charge would be more than a quota's max; or it would be borrowed, and more than all
+// quotas guarantee together.
 struct Refusal {
     enum class Bound : std::uint8_t { max, all_min };
 

@@ -103,7 +103,8 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     if (is_memorable && hopeless_.contains(like_it)) {
         return false;
     }
-    if (may_preempt(id)) {
+    const auto lowest = cluster_.lowest_priority();
+    if (lowest && (*lowest < pod.priority || reclaim.is_possible())) {
         std::optional<Victims> best;
         for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
             const NodeId node{number};

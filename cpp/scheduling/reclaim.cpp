@@ -1,7 +1,6 @@
 #include "reclaim.h"
 
 #include <algorithm>
-#include <array>
 
 namespace nos {
 
@@ -23,23 +22,75 @@ void Reclaim::add_idle(QuotaId parent) {
 
 bool Reclaim::may_take(PodId victim, NodeId node) {
     const Pod& pod = cluster_.pod(victim);
-    if (path_.empty() || !pod.quota.valid() || pod.quota == path_.front() || !is_over(victim)) {
+    if (path_.empty() || !pod.quota.valid() || pod.quota == path_.front()) {
         return false;
     }
-    const auto [ours, theirs] = rivals(pod.quota);
     const std::int64_t memory_gb = cluster_.gpu_memory_gb(node);
-    const Charge charge = cluster_.charge_of(cluster_.spec(cluster_.pod(pod_).spec), memory_gb);
+    const Known& other = known(pod.quota, memory_gb);
+    if (other.beyond.empty() || !std::ranges::binary_search(*other.over, victim)) {
+        return false;
+    }
     const Charge freed = cluster_.charge_of(cluster_.spec(pod.spec), memory_gb);
-    const QuotaId their_root = quotas_.root(pod.quota);
-    return std::ranges::any_of(std::array{false, true}, [&](bool with_share) {
-        return stays_within(ours, charge, with_share) &&
-               std::ranges::any_of(charge, [&](const Amount& amount) {
-                   return amount_of(freed, amount.resource) > 0 &&
-                          is_compared(path_.back(), amount.resource) &&
-                          is_compared(their_root, amount.resource) &&
-                          is_beyond(theirs, pod.quota, amount.resource, with_share);
-               });
-    });
+    return std::ranges::any_of(other.beyond,
+                               [&](QuotaResource resource) { return amount_of(freed, resource) > 0; });
+}
+
+bool Reclaim::is_possible() {
+    std::vector<std::int64_t> memories;
+    for (const auto& [memory_gb, nodes] : cluster_.gpu_memories()) {
+        memories.push_back(memory_gb);
+    }
+    if (!cluster_.gpu_memories().contains(unknown_gpu_memory_gb)) {
+        memories.push_back(unknown_gpu_memory_gb);  // counts for nodes without GPUs
+    }
+    for (std::size_t number = 0; number < quotas_.bound() && !path_.empty(); ++number) {
+        const QuotaId id{number};
+        if (quotas_.exists(id) && id != path_.front() &&
+            std::ranges::any_of(memories, [&](std::int64_t memory_gb) {
+                return !known(id, memory_gb).beyond.empty() && !known(id, memory_gb).over->empty();
+            })) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const Reclaim::Known& Reclaim::known(QuotaId other, std::int64_t memory_gb) {
+    if (known_.empty()) {
+        known_.resize(quotas_.bound());
+    }
+    Known& known = known_[other.value()];
+    if (known.over == nullptr) {
+        known.rivals = rivals(other);
+        known.over = cluster_.over_quota(other);
+    }
+    const std::uint64_t ours = quotas_.version(known.rivals.ours.quota);
+    const std::uint64_t theirs = quotas_.version(known.rivals.theirs.quota);
+    if (known.our_version != ours || known.their_version != theirs || known.memory_gb != memory_gb) {
+        known.our_version = ours;
+        known.their_version = theirs;
+        known.memory_gb = memory_gb;
+        known.beyond = beyond(known.rivals, other, memory_gb);
+    }
+    return known;
+}
+
+std::vector<QuotaResource> Reclaim::beyond(Rivals rivals, QuotaId other, std::int64_t memory_gb) const {
+    std::vector<QuotaResource> found;
+    const Charge charge = cluster_.charge_of(cluster_.spec(cluster_.pod(pod_).spec), memory_gb);
+    const QuotaId their_root = quotas_.root(other);
+    for (const bool with_share : {false, true}) {
+        if (!stays_within(rivals.ours, charge, with_share)) {
+            continue;
+        }
+        for (const auto& [resource, amount] : charge) {
+            if (is_compared(path_.back(), resource) && is_compared(their_root, resource) &&
+                is_beyond(rivals.theirs, other, resource, with_share)) {
+                found.push_back(resource);
+            }
+        }
+    }
+    return found;
 }
 
 Reclaim::Rivals Reclaim::rivals(QuotaId other) const {
@@ -98,14 +149,6 @@ bool Reclaim::is_beyond(Side theirs, QuotaId quota, QuotaResource resource, bool
         }
     }
     return true;
-}
-
-bool Reclaim::is_over(PodId id) {
-    std::shared_ptr<const PodSet>& over = over_[cluster_.pod(id).quota];
-    if (over == nullptr) {
-        over = cluster_.over_quota(cluster_.pod(id).quota);
-    }
-    return std::ranges::binary_search(*over, id);
 }
 
 }  // namespace nos

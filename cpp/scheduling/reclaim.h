@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -27,6 +26,8 @@ class Reclaim {
 
     // Of a Pod that is charged on a node.
     [[nodiscard]] bool may_take(PodId victim, NodeId node);
+    // Of anybody, on some node.
+    [[nodiscard]] bool is_possible();
 
   private:
     // A quota with those below it, or its own Pods alone.
@@ -47,20 +48,33 @@ class Reclaim {
         Side theirs;
     };
 
+    // What is known of another quota, as long as neither side changes.
+    struct Known {
+        Rivals rivals;
+        std::uint64_t our_version = 0;
+        std::uint64_t their_version = 0;
+        std::int64_t memory_gb = 0;
+        std::vector<QuotaResource>
+            beyond;  // may be taken back, where the Pod is charged for GPUs of that memory
+        std::shared_ptr<const PodSet> over;
+    };
+
     void add_idle(QuotaId parent);
+    const Known& known(QuotaId other, std::int64_t memory_gb);
+    [[nodiscard]] std::vector<QuotaResource> beyond(Rivals rivals, QuotaId other,
+                                                    std::int64_t memory_gb) const;
     [[nodiscard]] Rivals rivals(QuotaId other) const;
     [[nodiscard]] Stand stand(Side side, QuotaResource resource) const;
     [[nodiscard]] bool stays_within(Side ours, const Charge& charge, bool with_share) const;
     [[nodiscard]] bool is_beyond(Side theirs, QuotaId quota, QuotaResource resource, bool with_share) const;
     [[nodiscard]] bool is_compared(QuotaId root, QuotaResource resource) const;
-    bool is_over(PodId id);
 
     const Cluster& cluster_;
     const Quotas& quotas_;
     PodId pod_;
     std::vector<QuotaId> path_;            // from its quota to the root
     std::vector<std::vector<Wide>> idle_;  // among the children of each of them, and the roots; by resource
-    std::map<QuotaId, std::shared_ptr<const PodSet>> over_;
+    std::vector<Known> known_;             // by quota
 };
 
 }  // namespace nos

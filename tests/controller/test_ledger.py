@@ -172,3 +172,26 @@ async def test_heartbeats_are_no_news() -> None:
     assert not waiting.done()
     ledger.nodes.changed(node("n", 16))
     await asyncio.wait_for(waiting, 1.0)
+
+
+@in_loop
+async def test_of_those_that_go_for_one_pod_only_the_last_is_news() -> None:
+    ledger = synced(node("n"), pod("a", on="n"), pod("b", on="n"), pod("c", on="n"), pod("waits", 9))
+    for_one = {"u-a", "u-b"}
+    ledger.expected = {"u-a": for_one, "u-b": for_one}
+    await asyncio.wait_for(ledger.wait_news(60), 1)  # of the listing
+
+    async def is_news() -> bool:
+        try:
+            await asyncio.wait_for(ledger.wait_news(60), 0.05)
+        except TimeoutError:
+            return False
+        return True
+
+    ledger.pods.deleted(pod("a", on="n"))
+    assert not await is_news()
+    await asyncio.wait_for(ledger.wait_news(0.05), 1)  # but a little later it is looked at all the same
+    ledger.pods.deleted(pod("b", on="n"))
+    assert await is_news()
+    ledger.pods.deleted(pod("c", on="n"))  # who goes on his own
+    assert await is_news()

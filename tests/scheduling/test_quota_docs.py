@@ -51,12 +51,14 @@ def test_borrowing() -> None:
     on = lend(rows)
     for row in rows:
         on.upsert_pod(f"{row['quota']}-more", TEN, labels=PodLabels(row["quota"]), arrival=99, preempts=False)
+    assert [Scheduler(on).may_reclaim("b-more", f"a{number}") for number in range(5)] == [False] * 4 + [True]
     outcome = Scheduler(on).schedule()
-    assert not outcome.binds
+    assert {bind.uid for bind in outcome.binds} == {
+        f"{row['quota']}-more" for row in rows if row["one more of 10"] == "runs"
+    }
     reasons = dict(outcome.waiting)
     message = re.findall(r"```\n(.*?)\n```", TEXT, re.DOTALL)[0].replace("\n", " ")
     assert (reasons["a-more"].code, reasons["a-more"].message) == ("QuotaExhausted", message)
-    assert [Scheduler(on).may_reclaim("b-more", f"a{number}") for number in range(5)] == [False] * 4 + [True]
 
 
 def test_shares() -> None:

@@ -118,7 +118,7 @@ def test_nothing_is_taken_back_against_a_budget(world: World) -> None:
     world.cluster.upsert_budget("b/all", PodSelector([], namespaces=["b"]), 0)
     _pods(world, A, "a", 1)
     world.cycle()
-    assert (world.evicted, world.codes) == (set(), {"a-0": "QuotaExhausted"})
+    assert (world.evicted, world.codes) == (set(), {"a-0": "InsufficientGpu"})
     world.cluster.upsert_budget("b/all", PodSelector([], namespaces=["b"]), 1)
     world.cycle()
     assert world.evicted == {"b-1"}
@@ -140,19 +140,33 @@ def test_no_more_is_taken_than_was_lent(world: World) -> None:
     assert world.evicted == {"b-young-2", "b-young-3"}
 
 
-def test_where_room_is_free_and_only_the_sum_is_used_up_somebody_else_goes_elsewhere(world: World) -> None:
-    """min 1 and 1, b uses 2; a third GPU is free, where a's Pod may go and b's are not. The sum of all min is 2."""
+def test_where_room_is_free_nobody_goes_for_what_is_guaranteed(world: World) -> None:
+    """min 1 and 1, b uses 2; a third GPU is free. a's Pod is within its min, and runs there: that somebody goes would not
+    help."""
     _quota(world, "a", 1)
     _quota(world, "b", 1)
-    world.node("n", 2)
-    world.node("m", 1)
+    world.node("n", 3)
     _pods(world, B, "b", 2, node="n")
+    _pods(world, A, "a", 1)
+    world.cycle()
+    assert (world.bound, world.evicted) == ({"a-0": "n"}, set())
+
+
+def test_a_share_is_taken_from_who_has_more_than_his_wherever_he_is(world: World) -> None:
+    """min a 4, b 1, c 3; a uses 4, b 4, c none: 3 are idle, a's share of them is 4/8 x 3 = 1. On m a GPU is free, where
+    a's Pod may go; the sum of 8 is used up all the same. b has 4 > 1 + 0: one of its Pods goes, from n."""
+    for name, least in (("a", 4), ("b", 1), ("c", 3)):
+        _quota(world, name, least)
+    world.node("n", 8)
+    world.node("m", 1)
+    _pods(world, A, "a", 4, node="n")
+    _pods(world, B, "b", 4, node="n")
     spec = PodSpec({GPU: 1}, node_selector={"kubernetes.io/hostname": "m"})
     world.pod("a-new", spec=spec, labels=A)
     world.cycle()
-    assert world.evicted == {"b-1"}
+    assert world.evicted == {"b-3"}
     assert world.outcome.held == [("a-new", "m")]
-    world.gone(["b-1"])
+    world.gone(["b-3"])
     world.cycle()
     assert world.bound == {"a-new": "m"}
 
@@ -169,7 +183,7 @@ def test_a_gang_takes_back_all_that_it_needs_or_nothing(world: World) -> None:
         world.pod(f"five-{number}", 1, labels=A, gang="five")
     world.cycle()
     assert (world.evicted, world.outcome.held) == (set(), [])
-    assert set(world.codes.values()) == {"QuotaExhausted"}
+    assert set(world.codes.values()) == {"GangDoesNotFit"}
     world.gone(f"five-{number}" for number in range(5))
     world.cluster.upsert_gang("four", min_members=4)
     for number in range(4):

@@ -85,6 +85,11 @@ class Evictor:
         self._next_move: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
 
+    @property
+    def busy(self) -> bool:
+        """True while Evictions are in flight; other writes then hold back."""
+        return bool(self._in_flight)
+
     def wanted(self, evictions: Sequence[_core.Eviction]) -> None:
         """These are to go, and of those that cycles before chose nobody else."""
         known = self._ledger.pods.known
@@ -101,6 +106,7 @@ class Evictor:
             if order.uid not in self._going and not known[order.uid].leaving
         }
         self._announce(orders)
+        self._expect(orders)
         if self._wanted:
             self._work.set()
 
@@ -125,6 +131,16 @@ class Evictor:
                 self._announced[uid] = victims
         self._announced = {uid: victims for uid, victims in self._announced.items() if uid in orders}
 
+    def _expect(self, orders: dict[str, list[Order]]) -> None:
+        """While one of them is there, the others' end is no news: a cycle would find nothing but what it knew."""
+        groups: dict[str, set[str]] = {}
+        self._ledger.expected = {}
+        for uid, group in orders.items():
+            together = groups.setdefault(self._ledger.gangs.of(uid) or uid, set())
+            for order in group:
+                together.add(order.uid)
+                self._ledger.expected[order.uid] = together
+
     async def _worker(self) -> None:
         while True:
             if order := self._next():
@@ -133,7 +149,9 @@ class Evictor:
                     await self._evict(order)
                 finally:
                     self._in_flight.discard(order.uid)
-            elif self._marks:
+                    if not self._in_flight:
+                        self._work.set()
+            elif self._marks and not self._in_flight:
                 await self._mark(*self._marks.pop(next(iter(self._marks))))
             else:
                 self._work.clear()

@@ -58,6 +58,8 @@ class Ledger:
         self.quotas = Quotas(self)
         self.budgets = Budgets(self)
         self.gave_back: Callable[[str], None] = lambda _: None  # told of a Pod whose decision does not hold
+        # Pods that are to go, each with all that go for the same Pod or gang, which fits when the last of them is gone.
+        self.expected: dict[str, set[str]] = {}
         self._news = asyncio.Event()  # something that may let a Pod run
         self._stale = False  # something that only may, if it is more than an echo
         self._busy = False
@@ -122,6 +124,13 @@ class Ledger:
             self._news.set()
         else:
             self._stale = True
+
+    def gone(self, uid: str) -> None:
+        """A Pod has left its node, or does not wait any more. The room of one that goes for another is spoken for."""
+        others = self.expected.pop(uid, None)
+        if others is not None:
+            others.discard(uid)
+        self.wake(urgent=not others)
 
     def decided(self, uid: str) -> Waiting | None:
         """The scheduler has assumed this Pod; None when it left or was bound while the scheduler thought."""

@@ -1,4 +1,4 @@
-"""Writes that must not compete with Bindings: at a steady rate, few at a time."""
+"""Writes that must not compete with Bindings and Evictions: at a steady rate, few at a time."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pace:
-    """How fast: `rate` a second, `busy_rate` while Bindings are sent."""
+    """How fast: `rate` a second, `busy_rate` while those are sent."""
 
     def __init__(self, *, busy: Callable[[], bool], rate: float, busy_rate: float) -> None:
         self.busy = busy

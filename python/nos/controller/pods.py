@@ -267,7 +267,7 @@ class PodSink:
             if not self.holdings[node]:
                 del self.holdings[node]
             self._ledger.nodes.refresh(node)  # the agent may have reported that it is gone before we knew it
-        self._ledger.wake()
+        self._ledger.gone(uid)
 
     def _edit(self, edit: Callable[[], object]) -> None:
         if self._listed is not None:

@@ -105,7 +105,7 @@ class Controller:
             on_refused=self._refused,
         )
         pace = Pace(
-            busy=lambda: self._binder.busy,
+            busy=lambda: self._binder.busy or self._evictor.busy,
             rate=settings.reporting.rate,
             busy_rate=settings.reporting.rate_while_binding,
         )
