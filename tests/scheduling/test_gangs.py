@@ -2,7 +2,7 @@
 
 import pytest
 
-from nos._core import GpuSpec, NodeSpec, PodSpec, Policy, Scheduler, Taint, Toleration
+from nos._core import GpuSpec, NodeSpec, PodSpec, Policy, Requirement, Scheduler, SelectorTerm, Taint, Toleration
 from tests.build import GPU, app, arrive, cluster_of, near, node, nodes_of, pod, spread, zone
 from tests.cut_gpus import MODELS
 
@@ -342,3 +342,16 @@ def test_a_gang_with_a_problem_waits_and_says_so():
     assert scheduler.place("p0") is None
     cluster.upsert_gang("n/job", min_members=1)
     assert set(nodes_of(scheduler.schedule())) == {"p0"}
+
+
+@pytest.mark.parametrize("liked", ["n0", "n1", "n2"])
+def test_in_its_domain_a_member_goes_to_the_node_that_it_prefers(liked):
+    """Of three that cost the same; without a preference the first is taken."""
+    cluster = cluster_of(*[node(labels={"rack": "r0", "name": name}) for name in ("n0", "n1", "n2")])
+    cluster.upsert_gang("n/job", min_members=1, topology_key="rack", required=True)
+    wish = (10, SelectorTerm([Requirement("name", "In", [liked])]))
+    arrive(cluster, pod(gpus=8, preferred_affinity=[wish]), gang="n/job")
+    scheduler = Scheduler(cluster)
+    assert nodes_of(scheduler.schedule()) == {"p0": liked}
+    arrive(cluster, pod(gpus=8), prefix="any", gang="n/job")
+    assert nodes_of(scheduler.schedule()) == {"any0": "n1" if liked == "n0" else "n0"}
