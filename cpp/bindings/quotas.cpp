@@ -120,6 +120,13 @@ void bind_quotas(const py::module_& module, py::class_<Cluster>& cluster) {
             },
             py::arg("name"))
         .def("quota", &quota_state, py::arg("name"))
+        .def(
+            "set_habit",
+            [](Cluster& self, std::string_view name, std::int64_t habit) {
+                const Entry entry{self.door()};
+                return self.set_habit(name, habit);
+            },
+            py::arg("name"), py::arg("habit"))
         .def("changed_quotas", &changed_quotas);
 }
 

@@ -71,6 +71,15 @@ bool Cluster::remove_quota(std::string_view name) {
     return true;
 }
 
+bool Cluster::set_habit(std::string_view name, std::int64_t habit) {
+    refuse_in_transaction();
+    const auto id = quotas_.find(name);
+    if (id) {
+        quotas_.set_habit(*id, habit);
+    }
+    return id.has_value();
+}
+
 void Cluster::count_all_charges() {
     quotas_.clear_used();
     for (const Pod& pod : pods_.values()) {

@@ -111,6 +111,8 @@ class Cluster {
     // circle. A parent may come later: until then the quota is a root.
     void upsert_quota(std::string_view name, std::shared_ptr<const QuotaSpec> spec);
     bool remove_quota(std::string_view name);
+    // See Quotas::habit; false when there is no such quota.
+    bool set_habit(std::string_view name, std::int64_t habit);
     // Those whose amounts, or which of their Pods are over, may have changed since the last call.
     std::vector<QuotaId> take_changed_quotas() { return quotas_.take_changed(); }
 

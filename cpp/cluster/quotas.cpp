@@ -61,10 +61,12 @@ Quotas::Upserted Quotas::upsert(std::string_view name, std::shared_ptr<const Quo
             parents_.resize(specs_.size());
             children_.resize(specs_.size());
             versions_.resize(specs_.size());
+            habits_.resize(specs_.size());
             is_changed_.resize(specs_.size());
             uses_.resize(specs_.size() * resources_.size());
         }
         versions_[id] = version;
+        habits_[id] = 0;
         parents_[id] = {};
         for (QuotaResource resource = 0; resource < resources_.size(); ++resource) {
             use_of(id, resource) = {};
@@ -93,6 +95,7 @@ void Quotas::erase(QuotaId id) {
         parents_ = {};
         children_ = {};
         versions_ = {};
+        habits_ = {};
         is_changed_ = {};
         return;
     }

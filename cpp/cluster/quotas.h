@@ -104,6 +104,9 @@ class Quotas {
     void add(QuotaId id, const Charge& charge, std::int64_t sign);
     // As if there were no Pod.
     void clear_used();
+    // How much it has had lately, as far as anybody said; the lower comes first where else nothing decides.
+    [[nodiscard]] std::int64_t habit(QuotaId id) const { return habits_[id]; }
+    void set_habit(QuotaId id, std::int64_t habit) { habits_[id] = habit; }
     // Something else about its Pods changed: their order.
     void touch(QuotaId id);
     // Those touched since the last call, ascending, and those whose Pods are in or over their guarantee by
@@ -139,6 +142,7 @@ class Quotas {
     std::vector<Use> uses_;    // by quota and resource
     std::vector<Pool> pools_;  // by parent (none, then each) and resource
     Table<QuotaId, std::uint64_t> versions_;
+    Table<QuotaId, std::int64_t> habits_;
     std::uint64_t last_version_ = 0;
     std::vector<QuotaId> changed_;
     Table<QuotaId, std::uint8_t> is_changed_;

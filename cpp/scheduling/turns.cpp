@@ -116,7 +116,7 @@ Turns::Key Turns::key(QuotaId quota) const {
 void Turns::line_up(QuotaId quota) {
     const Queue& queue = queues_[quota];
     if (queue.first < queue.places.size()) {
-        line_.push({key(quota), queue.places[queue.first], quota});
+        line_.push({key(quota), cluster_.quotas().habit(quota), queue.places[queue.first], quota});
     }
 }
 

@@ -24,9 +24,10 @@ struct Excess {
 
 // Hands out Pods one by one, each once its predecessor has been placed or not. First, in the order given:
 // those without quota, and those whose quota stays within its min. Then those who borrow: of the quota that
-// goes beyond its min the least at that moment, of these in the order given. So nobody borrows what another
-// one is about to need for its own. Who has a lower priority does not overtake within a quota by asking for
-// less. Those for whom room was made go first. A gang is asked about as a whole, and keeps together.
+// goes beyond its min the least at that moment, of equal ones that which had less lately, of these in the
+// order given. So nobody borrows what another one is about to need for its own. Who has a lower priority does
+// not overtake within a quota by asking for less. Those for whom room was made go first. A gang is asked
+// about as a whole, and keeps together.
 class Turns {
   public:
     Turns(const Cluster& cluster, std::vector<PodId> pods) : cluster_{cluster}, pods_{std::move(pods)} {}
@@ -43,6 +44,7 @@ class Turns {
     };
     struct Entry {
         Key key;  // that was
+        std::int64_t habit = 0;
         std::size_t place = 0;
         QuotaId quota;
 

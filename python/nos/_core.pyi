@@ -474,6 +474,9 @@ class Cluster:
     def remove_quota(self, name: str) -> bool: ...
     def quota(self, name: str) -> QuotaState:
         """KeyError when unknown."""
+    def set_habit(self, name: str, habit: int) -> bool:
+        """How much the quota has had lately, in any unit: of borrowers that are beyond their min by the same part the
+        one with less goes first. False when there is no such quota."""
     def changed_quotas(self) -> list[str]:
         """Those whose amounts, or whose Pods that are over, may have changed since the last call."""
     def assume(

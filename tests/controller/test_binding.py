@@ -15,10 +15,10 @@ Start = Callable[..., Controller]
 def test_a_pod_is_bound_and_the_decision_is_on_it(cluster: Cluster, controller: Start) -> None:
     cluster.testbed.add_nodes({"8xH100": 1})
     controller().schedules()
-    cluster.pod("train", gpus=2)
-    pod = cluster.bound("train")
+    cluster.pod("assigned", gpus=2)
+    pod = cluster.bound("assigned")
     assert pod["metadata"]["annotations"]["nos.nebuly.com/gpus"] == "0,1"
-    scheduled = eventually(lambda: [e for e in cluster.events("train") if e["reason"] == "Scheduled"])
+    scheduled = eventually(lambda: [e for e in cluster.events("assigned") if e["reason"] == "Scheduled"])
     assert scheduled[0]["note"].endswith(f"to {pod['spec']['nodeName']}, GPU 0,1")
     assert scheduled[0]["reportingController"] == "nos-scheduler"
 

@@ -141,8 +141,7 @@ def test_no_more_is_taken_than_was_lent(world: World) -> None:
 
 
 def test_where_room_is_free_nobody_goes_for_what_is_guaranteed(world: World) -> None:
-    """min 1 and 1, b uses 2; a third GPU is free. a's Pod is within its min, and runs there: that somebody goes would not
-    help."""
+    """min 1 and 1, b uses 2; a third GPU is free. a's Pod is within its min, and runs there."""
     _quota(world, "a", 1)
     _quota(world, "b", 1)
     world.node("n", 3)

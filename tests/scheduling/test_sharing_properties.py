@@ -107,8 +107,8 @@ class Sharing(RuleBasedStateMachine):
         assert all(taken[node] <= room for node, room in self.room.items())
 
     def _hold_to_bounds(self) -> None:
-        """Nobody who came in or is to come is beyond a max; nor beyond his min and the sum of all, but for those who came
-        within theirs after him."""
+        """No newcomer is beyond a max; nor beyond his min and the sum of all, save for who came within theirs after
+        him."""
         used, newcomers = self._used(), {*self.world.bound, *dict(self.world.outcome.held)}
         teams = {self.team[uid] for uid in newcomers} - {FREE}
         entitled = {team for team in teams if used[team] <= self.quotas[team][0]}

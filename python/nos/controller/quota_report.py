@@ -41,7 +41,7 @@ class QuotaReporter:
         self._capacities = capacities
         self._may_write = may_write
         self._pace = pace
-        self._uses: dict[str, Use] = {}  # by the core's names of the quotas
+        self.uses: dict[str, Use] = {}  # by the core's names of the quotas
         self._changed: dict[str, None] = {}  # since the last look at the clock, in order
         self._due: dict[str, None] = {}
         ledger.quotas.resolved = self._resolved
@@ -55,7 +55,7 @@ class QuotaReporter:
                 state = cluster.quota(name)
             except KeyError:
                 continue
-            self._uses[name] = Use(state.used, state.min, state.max)
+            self.uses[name] = Use(state.used, state.min, state.max)
             self._changed[name] = None
             self._capacities.refresh(name, state.capacities())
 
@@ -71,7 +71,7 @@ class QuotaReporter:
 
     def _resolved(self, moved: Collection[str]) -> None:
         counted = self._ledger.quotas.counted
-        self._uses = {name: use for name, use in self._uses.items() if name in counted}
+        self.uses = {name: use for name, use in self.uses.items() if name in counted}
         self._changed |= dict.fromkeys(self._ledger.quotas.verdicts)
         self._capacities.moved(moved)
 
@@ -84,7 +84,7 @@ class QuotaReporter:
             quota, verdict = self._ledger.quotas.find(name), self._ledger.quotas.verdicts.get(name)
             if quota and verdict:
                 _, ready, reason, message = verdict
-                use = self._uses.get(name, NO_USE)
+                use = self.uses.get(name, NO_USE)
                 wanted = status(quota, use, ready=ready, reason=reason, message=message)
                 if differs(quota, wanted):
                     return self._write(quota, status_patch(quota, wanted))

@@ -24,6 +24,7 @@ from nos.controller.binder import Binder, Place
 from nos.controller.capacity import Capacities
 from nos.controller.cutting import Cutter
 from nos.controller.evictor import Evictor
+from nos.controller.habits import Habits
 from nos.controller.ledger import Ledger
 from nos.controller.nominations import Nominations
 from nos.controller.pace import Pace
@@ -111,6 +112,9 @@ class Controller:
         )
         self._reporter = Reporter(client, self._ledger, identity, pace=pace)
         self._quota_reporter = QuotaReporter(client, self._ledger, capacities, may_write=may_write, pace=pace)
+        self._habits = Habits(
+            self._ledger, half_life=settings.usage_half_life_seconds, uses=lambda: self._quota_reporter.uses
+        )
         self._cutter = Cutter(
             client,
             self._ledger,
@@ -173,6 +177,7 @@ class Controller:
             parts.create_task(self._cutter.run())
             parts.create_task(self._volumes.run())
             parts.create_task(self._reporter.run())
+            parts.create_task(self._habits.run())
             parts.create_task(self._rejections.run())
             parts.create_task(self._evictor.run())
             parts.create_task(self._releases.run())

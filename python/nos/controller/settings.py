@@ -51,6 +51,7 @@ class Settings(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     score: Annotated[str, Meta(pattern="^(nos|fgd|best-fit|first-fit)$")] = "nos"
     batch_window_seconds: Annotated[float, Meta(ge=0, le=10)] = 0.02
     gang_grace_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+    usage_half_life_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # 0: what was used is forgotten
     volume_binding_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
     health_address: _Address = "127.0.0.1:10257"
     log_format: Annotated[str, Meta(pattern="^(text|json)$")] = "text"
