@@ -233,10 +233,11 @@ void Quotas::add(QuotaId id, const Charge& charge, std::int64_t sign) {
         for (const Amount& amount : charge) {
             Use& use = use_of(id, amount.resource);
             const std::int64_t idle = use.idle();
-            use.used += sign * amount.amount;
+            const std::int64_t more = sign * amount.amount;
+            use.used += more;
             if (use.named()) {
                 Pool& pool = pools_[pool_number(parents_[id]) * resources_.size() + amount.resource];
-                pool.used += sign * amount.amount;
+                pool.used += more;
                 pool.idle += use.idle() - idle;
             }
         }

@@ -24,7 +24,10 @@ std::strong_ordering Excess::operator<=>(const Excess& other) const {
         const bool endless = min == 0 && used > 0;
         const bool other_endless = other.min == 0 && other.used > 0;
         if (endless || other_endless) {
-            return endless && other_endless ? used <=> other.used : endless <=> other_endless;
+            if (endless && other_endless) {
+                return used <=> other.used;
+            }
+            return endless ? std::strong_ordering::greater : std::strong_ordering::less;
         }
         return (min == 0 ? 0 : used) <=> (other.min == 0 ? 0 : other.used);
     }
