@@ -170,15 +170,16 @@ std::optional<Victims> Scheduler::find_moves(PodId id, VictimSearch& search,
     std::vector<Victims> plans;
     for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
         const NodeId node{number};
-        if (auto found = is_possible(node) ? search.on(node, true) : std::nullopt) {
+        if (auto found = is_possible(node) ? search.on(node) : std::nullopt) {
             plans.push_back(std::move(*found));
         }
     }
     std::ranges::stable_sort(plans, {},
                              [](const Victims& plan) { return std::pair{plan.toll.pods, plan.toll}; });
     for (std::size_t i = 0; i < std::min(plans.size(), most_tried); ++i) {
-        if (can_move(id, plans[i])) {
-            return plans[i];
+        const auto fewest = search.on(plans[i].node, true);
+        if (can_move(id, *fewest)) {
+            return fewest;
         }
     }
     return std::nullopt;
@@ -205,8 +206,10 @@ Reason Scheduler::making_room(PodId id) const {
     const auto pods = std::ranges::count_if(evictions_, is_for_it);
     const std::string node{cluster_.name(cluster_.pod(id).nominated)};
     if (pods == 0) {
+        const bool has_gang = cluster_.pod(id).gang.valid();
         return {ReasonCode::making_room,
-                "has its place on node " + node + ", and waits for others of its pod group",
+                has_gang ? "has its place on node " + node + ", and waits for others of its pod group"
+                         : "room was made for it on node " + node + ", whose agent has yet to see that",
                 {}};
     }
     return {ReasonCode::making_room,
