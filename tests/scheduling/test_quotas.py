@@ -271,3 +271,14 @@ def test_what_others_guarantee_and_the_pod_does_not_ask_for_is_no_obstacle() -> 
     assert [Scheduler(world.cluster).may_reclaim(pod, uid) for uid in lent] == [False, True]
     (with_cpu,) = world.pods("a", {GPU: 1, "cpu": 1})
     assert not any(Scheduler(world.cluster).may_reclaim(with_cpu, uid) for uid in lent)
+
+
+def test_why_it_waits_follows_the_quota() -> None:
+    world = World(a=QuotaSpec(["a"], max={GPU: 1}))
+    (pod,) = world.pods("a", {GPU: 4})
+    scheduler = Scheduler(world.cluster)
+    for most in (1, 3):
+        world.cluster.upsert_quota("a", QuotaSpec(["a"], max={GPU: most}))
+        ((uid, reason),) = scheduler.schedule().waiting
+        assert uid == pod
+        assert f"0 of {most} nvidia.com/gpu are in use" in reason.message
