@@ -324,12 +324,9 @@ void Cluster::check() const {
     std::int64_t movable = 0;
     for (std::size_t number = 0; number < pods_.size(); ++number) {
         const Pod& pod = pods_[PodId{number}];
-        const auto listed = [&](const std::vector<PodId>& list) {
-            return std::ranges::count(list, PodId{number}) == 1;
-        };
-        require(pod.held == listed(held_), "held Pods");
+        require(pod.held == held_.contains(PodId{number}), "held Pods");
         require(!pod.held || pod.phase == Phase::nominated, "a held Pod that is nowhere");
-        require(pod.leaving == listed(leaving_), "leaving Pods");
+        require(pod.leaving == leaving_.contains(PodId{number}), "leaving Pods");
         if (pod.node.valid()) {
             ++priorities[pod.priority];
             movable += pod.movable ? 1 : 0;

@@ -85,7 +85,8 @@ void Cluster::unclaim(Node& node, PodId id, bool is_gone) {
     for (const std::uint16_t slot : pod.gpus) {
         const std::int32_t free = node.gpu_free[slot] + specs_[pod.spec].spec->gpu_slot_milli();
         set_slot(node, slot, free);
-        if (free == whole_gpu && !(is_gone && !node.cuts.empty() && node.spec->gpus[slot].pod == uid(id))) {
+        const bool was_seen = !node.cuts.empty() && node.spec->gpus[slot].pod == uid(id);
+        if (free == whole_gpu && (!is_gone || !was_seen)) {
             leave_slot(node, slot);
         }
     }
@@ -241,8 +242,9 @@ void Cluster::unclaim(Node& node, PodId id, Held held, bool is_gone) {
     Cut& cut = node.cuts[held.gpu];
     const GpuSpec& gpu = node.spec->gpus[held.gpu];
     const InstanceSpec* const instance = find_instance(gpu, held.placement);
-    if (instance != nullptr && !instance->pod.empty() &&
-        !(is_gone && (!id.valid() || instance->pod == uid(id)))) {
+    const bool is_seen = instance != nullptr && !instance->pod.empty();
+    const bool goes_too = is_gone && (!id.valid() || (is_seen && instance->pod == uid(id)));
+    if (is_seen && !goes_too) {
         std::ranges::find(cut.claims, Claim{held.placement, id})->pod = PodId{};
         return;
     }

@@ -171,8 +171,8 @@ class Cluster {
         return nodes_[node].present() || !nodes_[node].pods.empty() || !nodes_[node].nominated.empty();
     }
     [[nodiscard]] std::span<const PodId> waiting() const { return waiting_; }
-    [[nodiscard]] std::span<const PodId> held() const { return held_; }
-    [[nodiscard]] std::span<const PodId> leaving() const { return leaving_; }
+    [[nodiscard]] const std::set<PodId>& held() const { return held_; }
+    [[nodiscard]] const std::set<PodId>& leaving() const { return leaving_; }
     // The lowest of all Pods on nodes; nothing when there are none.
     [[nodiscard]] std::optional<std::int32_t> lowest_priority() const {
         return priorities_.empty() ? std::nullopt : std::optional{priorities_.begin()->first};
@@ -346,8 +346,8 @@ class Cluster {
     std::vector<SpecId> free_specs_;
     std::size_t unused_specs_ = 0;  // specs without a Pod are kept for a while: their like may come again
     std::vector<PodId> waiting_;
-    std::vector<PodId> held_;
-    std::vector<PodId> leaving_;
+    std::set<PodId> held_;
+    std::set<PodId> leaving_;
     std::map<std::int32_t, std::uint32_t> priorities_;  // of Pods on nodes
     std::size_t movable_ = 0;
     std::map<std::string, Budget, std::less<>> budgets_;

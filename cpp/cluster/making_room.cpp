@@ -16,7 +16,7 @@ void Cluster::hold(PodId id, NodeId node_id) {
     }
     stop_waiting(id);
     pod.held = true;
-    held_.push_back(id);
+    held_.insert(id);
     nominate(id, node_id);
     settle_charge(id);
     if (in_transaction_) {
@@ -53,9 +53,9 @@ void Cluster::set_leaving(PodId id, bool leaving) {
     }
     pod.leaving = leaving;
     if (leaving) {
-        leaving_.push_back(id);
+        leaving_.insert(id);
     } else {
-        std::erase(leaving_, id);
+        leaving_.erase(id);
     }
     settle_charge(id);
     if (in_transaction_) {
@@ -78,7 +78,9 @@ void Cluster::displace(PodId id) {
 
 // How important it is, and whether it is movable, among all on nodes.
 void Cluster::count_rank(const Pod& pod, bool there) {
-    movable_ += pod.movable ? (there ? 1U : ~std::size_t{0}) : 0U;
+    if (pod.movable) {
+        movable_ += there ? 1U : ~std::size_t{0};
+    }
     const auto entry = priorities_.try_emplace(pod.priority).first;
     entry->second += there ? 1U : ~0U;
     if (entry->second == 0) {

@@ -308,7 +308,7 @@ NodeId Cluster::leave(PodId id) {
         std::erase(nodes_[node].nominated, id);
         touch(node);
         if (std::exchange(pod.held, false)) {
-            std::erase(held_, id);
+            held_.erase(id);
             uncharge(id);
         }
     } else if (pod.phase != Phase::absent) {

@@ -18,6 +18,9 @@ void Scheduler::recall() {
     evictions_.clear();
     chosen_.clear();
     hopeless_.clear();
+    tolls_.clear();
+    vacated_.clear();
+    over_.clear();
     const std::vector<PodId> leaving{cluster_.leaving().begin(), cluster_.leaving().end()};
     for (const PodId id : leaving) {
         chosen_.insert(id);
@@ -83,12 +86,15 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
         for (const Victim& victim : victims.pods) {
             cluster_.set_leaving(victim.pod, true);
             evictions_[victim.pod] = {victim.pod, victims.node, victim.cause, id};
+            if (cluster_.pod(victim.pod).node != victims.node) {
+                vacated_.push_back(cluster_.pod(victim.pod).node);
+            }
         }
         cluster_.hold(id, victims.node);
         return true;
     };
 
-    Reclaim reclaim{cluster_, id};
+    Reclaim reclaim{cluster_, id, over_};
     const auto may = [&](PodId victim) { return may_evict(id, victim, reclaim); };
     VictimSearch search{cluster_, id, chosen_, is_noticed, fits, may};
     if (pod.wish.valid() && is_possible(pod.wish)) {
@@ -105,18 +111,13 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     }
     const auto lowest = cluster_.lowest_priority();
     if (lowest && (*lowest < pod.priority || reclaim.is_possible())) {
-        std::optional<Victims> best;
-        for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-            const NodeId node{number};
+        const auto look = [&](NodeId node) -> std::optional<Victims> {
             auto found = is_possible(node) ? search.on(node) : std::nullopt;
-            if (found && !moves(*found) && (!best || found->toll < best->toll)) {
-                best = std::move(found);
-            }
-            if (best && best->toll == Toll{}) {
-                break;
-            }
-        }
-        if (best) {
+            return found && !moves(*found) ? found : std::nullopt;
+        };
+        NodeTolls in_domain;
+        NodeTolls& tolls = domain == nullptr ? tolls_[like_it] : in_domain;
+        if (const auto best = tolls.cheapest(cluster_, vacated_, look)) {
             return evict(*search.on(best->node, true));
         }
         // Where there is room, and it is only the sum of all quotas that is used up.
@@ -143,11 +144,12 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
 }
 
 // Who is over what his quota is guaranteed, the least important first.
-std::vector<PodId> Scheduler::borrowers() const {
+std::vector<PodId> Scheduler::borrowers() {
     std::vector<PodId> pods;
     for (std::size_t number = 0; number < cluster_.quotas().bound(); ++number) {
         if (const QuotaId quota{number}; cluster_.quotas().exists(quota)) {
-            const auto over = cluster_.over_quota(quota);
+            std::shared_ptr<const PodSet>& over = over_[quota];
+            over = over == nullptr ? cluster_.over_quota(quota) : over;
             pods.insert(pods.end(), over->begin(), over->end());
         }
     }
@@ -199,11 +201,7 @@ bool Scheduler::can_move(PodId id, const Victims& victims) {
     return std::ranges::all_of(movers, [&](PodId mover) { return place_in(mover, nullptr).has_value(); });
 }
 
-Reason Scheduler::making_room(PodId id) const {
-    const auto is_for_it = [&](const auto& entry) {
-        return entry.second.for_pod == id && cluster_.pod(entry.first).leaving;
-    };
-    const auto pods = std::ranges::count_if(evictions_, is_for_it);
+Reason Scheduler::making_room(PodId id, std::int64_t pods) const {
     const std::string node{cluster_.name(cluster_.pod(id).nominated)};
     if (pods == 0) {
         const bool has_gang = cluster_.pod(id).gang.valid();

@@ -4,8 +4,8 @@
 
 namespace nos {
 
-Reclaim::Reclaim(const Cluster& cluster, PodId pod)
-    : cluster_{cluster}, quotas_{cluster.quotas()}, pod_{pod} {
+Reclaim::Reclaim(const Cluster& cluster, PodId pod, Over& over)
+    : cluster_{cluster}, quotas_{cluster.quotas()}, pod_{pod}, over_{over} {
     for (QuotaId id = cluster.pod(pod).quota; id.valid(); id = quotas_.parent(id)) {
         path_.push_back(id);
         add_idle(id);
@@ -62,7 +62,11 @@ const Reclaim::Known& Reclaim::known(QuotaId other, std::int64_t memory_gb) {
     Known& known = known_[other.value()];
     if (known.over == nullptr) {
         known.rivals = rivals(other);
-        known.over = cluster_.over_quota(other);
+        std::shared_ptr<const PodSet>& over = over_[other];
+        if (over == nullptr) {
+            over = cluster_.over_quota(other);
+        }
+        known.over = over;
     }
     const std::uint64_t ours = quotas_.version(known.rivals.ours.quota);
     const std::uint64_t theirs = quotas_.version(known.rivals.theirs.quota);

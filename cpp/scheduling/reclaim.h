@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -22,7 +23,11 @@ namespace nos {
 // The shares, and who is over, are as they were when the question began; the rest as it is at the moment.
 class Reclaim {
   public:
-    Reclaim(const Cluster& cluster, PodId pod);
+    // Who is over, by quota, as far as anybody asked.
+    using Over = std::map<QuotaId, std::shared_ptr<const PodSet>>;
+
+    // over: of the cycle, whose victims change nothing about it.
+    Reclaim(const Cluster& cluster, PodId pod, Over& over);
 
     // Of a Pod that is charged on a node.
     [[nodiscard]] bool may_take(PodId victim, NodeId node);
@@ -75,6 +80,7 @@ class Reclaim {
     std::vector<QuotaId> path_;            // from its quota to the root
     std::vector<std::vector<Wide>> idle_;  // among the children of each of them, and the roots; by resource
     std::vector<Known> known_;             // by quota
+    Over& over_;
 };
 
 }  // namespace nos

@@ -142,13 +142,15 @@ Outcome Scheduler::schedule() {
         const auto of_gang = of_gangs_.find(id);
         outcome.waiting.push_back({id, of_gang == of_gangs_.end() ? reason_for(id) : of_gang->second});
     }
-    for (const PodId id : cluster_.held()) {
-        outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id))});
-    }
+    std::map<PodId, std::int64_t> victims;  // by whom they make room for
     for (const auto& [victim, eviction] : evictions_) {
         if (cluster_.pod(victim).leaving) {
             outcome.evictions.push_back(eviction);
+            ++victims[eviction.for_pod];
         }
+    }
+    for (const PodId id : cluster_.held()) {
+        outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id, victims[id]))});
     }
     transaction.commit();
     return outcome;
@@ -385,7 +387,8 @@ std::shared_ptr<Reason> Scheduler::reason_in(PodId id, const Domain* domain) {
 }
 
 bool Scheduler::may_reclaim(PodId id, PodId victim) const {
-    return Reclaim{cluster_, id}.may_take(victim, cluster_.pod(victim).charged_on());
+    Reclaim::Over over;
+    return Reclaim{cluster_, id, over}.may_take(victim, cluster_.pod(victim).charged_on());
 }
 
 std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& spec,

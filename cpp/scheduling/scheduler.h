@@ -14,6 +14,7 @@
 #include "cluster.h"
 #include "domain.h"
 #include "gate.h"
+#include "node_tolls.h"
 #include "place_gang.h"
 #include "policy.h"
 #include "ranking.h"
@@ -113,7 +114,7 @@ class Scheduler {
     [[nodiscard]] bool may_make_room(PodId id) const;
     [[nodiscard]] bool may_preempt(PodId id) const;
     [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim, Reclaim& reclaim) const;
-    [[nodiscard]] std::vector<PodId> borrowers() const;
+    std::vector<PodId> borrowers();
     [[nodiscard]] static bool moves(const Victims& victims);
     std::optional<Victims> find_moves(PodId id, VictimSearch& search,
                                       const std::function<bool(NodeId)>& is_possible);
@@ -125,7 +126,7 @@ class Scheduler {
     [[nodiscard]] Bind bind_of(PodId id) const;
     [[nodiscard]] std::optional<Domain> domain_to_keep(const Bind& bind) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
-    [[nodiscard]] Reason making_room(PodId id) const;
+    [[nodiscard]] Reason making_room(PodId id, std::int64_t pods) const;
     std::optional<NodeId> choose(Ranking& ranking, const InternedSpec& spec, const Pod& pod,
                                  const Domain* domain, const Gate& gate);
     bool fits_beside_nominated(Ranking& ranking, const InternedSpec& spec, std::int32_t priority, NodeId id);
@@ -147,6 +148,9 @@ class Scheduler {
     std::map<PodId, Eviction> evictions_;  // by victim, some of whom are not leaving after all
     std::set<PodId> chosen_;               // by the cycle before, to be evicted
     std::set<Preempting> hopeless_;
+    std::map<Preempting, NodeTolls> tolls_;
+    Reclaim::Over over_;
+    std::vector<NodeId> vacated_;  // by Pods that go for somebody on another node
 };
 
 }  // namespace nos

@@ -76,7 +76,7 @@ bool Turns::goes_first(PodId id) {
         return stays_within_min(id);
     }
     const auto known = gangs_.find(pod.gang);
-    return known != gangs_.end() ? known->second : gangs_[pod.gang] = stays_within_min(id);
+    return known != gangs_.end() ? known->second : (gangs_[pod.gang] = stays_within_min(id));
 }
 
 bool Turns::stays_within_min(PodId id) const {

@@ -51,7 +51,7 @@ VictimSearch::VictimSearch(Cluster& cluster, PodId pod, const std::set<PodId>& c
         budgets_.push_back(&budget);
         allowances_.push_back(budget.allowed);
     }
-    for (const PodId id : cluster.leaving()) {
+    for (const PodId id : budgets_.empty() ? std::set<PodId>{} : cluster.leaving()) {
         if (!cluster.pod(id).terminating) {  // else the budget knows
             spend(allowances_, id);
         }
@@ -75,14 +75,14 @@ bool VictimSearch::spend(Allowances& allowances, PodId id) {
     return allowed;
 }
 
-const std::optional<VictimSearch::Company>& VictimSearch::company(GangId id) {
-    const auto [found, is_new] = companies_.try_emplace(id);
-    const Gang& gang = cluster_.gang(id);
+const std::optional<VictimSearch::Company>& VictimSearch::company(GangId gang) {
+    const auto [found, is_new] = companies_.try_emplace(gang);
     if (!is_new) {
         return found->second;
     }
-    Company company{{}, gang.placed - gang.spec->min_members};
-    for (const PodId member : gang.members) {
+    const Gang& facts = cluster_.gang(gang);
+    Company company{{}, facts.placed - facts.spec->min_members};
+    for (const PodId member : facts.members) {
         const Pod& pod = cluster_.pod(member);
         const bool runs = (pod.phase == Phase::assumed || pod.phase == Phase::bound) && !pod.terminating;
         if (runs && pod.leaving) {
