@@ -146,15 +146,16 @@ VictimSearch::Candidates VictimSearch::candidates(NodeId node) {
     Allowances left = allowances_;
     std::vector<Victim> guarded;
     std::vector<Victim> rest;
-    for (const Victim& victim : found.staying) {
+    for (std::size_t i = found.staying.size(); i-- > 0;) {  // what budgets allow is for the least important
+        const Victim& victim = found.staying[i];
         if (spend(left, victim.pod)) {
             rest.push_back(victim);
         } else if (victim.cause == Cause::priority) {  // a quota takes nothing back against a budget
             guarded.push_back(victim);
         }
     }
-    found.staying = std::move(guarded);
-    found.staying.insert(found.staying.end(), rest.begin(), rest.end());
+    found.staying.assign(guarded.rbegin(), guarded.rend());
+    found.staying.insert(found.staying.end(), rest.rbegin(), rest.rend());
     return found;
 }
 
@@ -181,6 +182,9 @@ std::optional<Victims> VictimSearch::on(NodeId node, bool thorough) {
         victims = fewest(absence, node, of_node.staying, std::move(victims));
     }
     Victims result{node, with_gangs(victims), toll(victims)};
+    if (is_against_a_budget(result)) {
+        return std::nullopt;
+    }
     for (const Victim& victim : with_gangs(reprieve(absence, node, of_node.going))) {
         if (!contains(result.pods, victim)) {
             result.pods.push_back(victim);
@@ -228,7 +232,15 @@ std::optional<Victims> VictimSearch::elsewhere(NodeId node, const std::vector<Po
             needed.push_back(taken[i]);
         }
     }
-    return Victims{node, with_gangs(needed), toll(needed)};
+    Victims result{node, with_gangs(needed), toll(needed)};
+    return is_against_a_budget(result) ? std::nullopt : std::optional{std::move(result)};
+}
+
+// Only for the sake of priority; whose gang goes along has budgets, too.
+bool VictimSearch::is_against_a_budget(const Victims& victims) {
+    const bool is_strict = std::ranges::any_of(
+        victims.pods, [](const Victim& victim) { return victim.cause != Cause::priority; });
+    return is_strict && victims.toll.violations > 0;
 }
 
 // In two orders, from all absent to those who have to be.

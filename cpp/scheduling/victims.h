@@ -95,6 +95,7 @@ class VictimSearch {
     // So that GPUs on which others stay, or many, are left alone.
     void sort_by_gpu(NodeId node, std::vector<Victim>& victims) const;
     [[nodiscard]] Toll toll(const std::vector<Victim>& victims);
+    [[nodiscard]] static bool is_against_a_budget(const Victims& victims);
 
     Cluster& cluster_;
     PodId pod_;

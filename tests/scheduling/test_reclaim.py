@@ -124,6 +124,35 @@ def test_nothing_is_taken_back_against_a_budget(world: World) -> None:
     assert world.evicted == {"b-1"}
 
 
+def test_what_a_budget_allows_is_for_the_youngest(world: World) -> None:
+    """b-1 and b-2 are lent, and the budget lets one go."""
+    _quota(world, "a", 2)
+    _quota(world, "b", 1)
+    world.node("n", 3)
+    _pods(world, B, "b", 3, node="n")
+    world.cluster.upsert_budget("b/all", PodSelector([], namespaces=["b"]), 1)
+    _pods(world, A, "a", 1)
+    world.cycle()
+    assert world.evicted == {"b-2"}
+
+
+def test_a_gang_that_would_go_along_has_its_budgets_too(world: World) -> None:
+    """Both Pods of the gang are lent. One would be enough, the other one would go along, and the budget lets one go."""
+    _quota(world, "a", 2)
+    _quota(world, "b", 0)
+    world.cluster.upsert_gang("train", min_members=2)
+    for number in range(2):
+        world.node(f"n{number}", 1)
+        world.pod(f"b-{number}", 1, node=f"n{number}", labels=B, gang="train")
+    world.cluster.upsert_budget("b/all", PodSelector([], namespaces=["b"]), 1)
+    _pods(world, A, "a", 1)
+    world.cycle()
+    assert world.evicted == set()
+    world.cluster.upsert_budget("b/all", PodSelector([], namespaces=["b"]), 2)
+    world.cycle()
+    assert world.evicted == {"b-0", "b-1"}
+
+
 def test_no_more_is_taken_than_was_lent(world: World) -> None:
     """min 4 and 4. b uses 6: 2 are lent. A Pod of a wants 4 on one node, where 1 is free and 4 are b's."""
     _quota(world, "a", 4)
