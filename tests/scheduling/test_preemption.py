@@ -406,3 +406,43 @@ def test_a_slice_moves_so_that_a_larger_one_fits(world: World) -> None:
     world.pod("on-1-again", spec=small)
     world.cycle()
     assert world.bound == {"new": "n", "on-1-again": "n"}
+
+
+def test_the_choice_stays_when_a_cheaper_one_appears_and_is_forgotten_when_it_is_not_needed(world: World) -> None:
+    world.node("n", 2)
+    world.pod("old", 1, node="n")
+    world.pod("young", 1, node="n")
+    world.pod("high", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"young"}
+    world.node("m", 1)
+    world.pod("younger", 1, node="m")
+    world.cycle()
+    assert world.evicted == {"young"}
+    world.node("free", 1)
+    world.cycle()
+    assert (world.bound, world.evicted) == ({"high": "free"}, set())
+    world.confirm()
+    world.pod("high-2", 1, priority=10)
+    world.cycle()
+    assert world.evicted == {"younger"}
+
+
+def test_a_gang_with_a_pod_that_may_not_be_evicted_now_is_left_alone(world: World) -> None:
+    world.node("n0", 1)
+    world.node("n1", 1)
+    _gang(world, "train", 2, 1, node="n")
+    world.cluster.protect("train-1", True)
+    world.pod("high", 1, priority=10)
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_nobody_moves_any_more_when_his_place_is_gone(world: World) -> None:
+    _scattered(world)
+    world.pod("new", 2)
+    world.cycle()
+    assert world.evicted == {"on-m"}
+    world.pod("intruder", 1, node="n")
+    world.cycle()
+    assert (world.evicted, world.codes) == (set(), {"new": "InsufficientGpu"})

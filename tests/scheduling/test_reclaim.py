@@ -254,3 +254,31 @@ def test_what_strangers_lent_to_a_team_goes_back_to_them_first(world: World) -> 
     _pods(world, B, "b", 1)
     world.cycle()
     assert world.evicted == {"a-2"}
+
+
+def test_who_is_not_over_stays_though_his_quota_is(world: World) -> None:
+    """min 1 and 1; b-0, the older, is b's own, b-1 is lent. a's Pod may run where b-0 is, and nowhere else."""
+    _quota(world, "a", 1)
+    _quota(world, "b", 1)
+    for number in range(2):
+        world.node(f"n{number}", 1)
+        world.pod(f"b-{number}", 1, node=f"n{number}", labels=B)
+    spec = PodSpec({GPU: 1}, node_selector={"kubernetes.io/hostname": "n0"})
+    world.pod("a-new", spec=spec, labels=A)
+    world.cycle()
+    assert world.evicted == set()
+
+
+def test_each_that_goes_leaves_less_to_take_back(world: World) -> None:
+    """b, min 4, uses 3 + 3 + 1: it lent 3. a wants 4 where second and third are, both over. The second would go first,
+    as it is less important: 4 are left, b's own, and the third stays; so nobody goes."""
+    _quota(world, "a", 4)
+    _quota(world, "b", 4)
+    world.node("m", 3)
+    world.node("n", 4)
+    world.pod("first", 3, node="m", labels=B)
+    world.pod("second", 3, node="n", labels=B)
+    world.pod("third", 1, node="n", labels=B, priority=5)
+    world.pod("a-new", 4, labels=A)
+    world.cycle()
+    assert world.evicted == set()
