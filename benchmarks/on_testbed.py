@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.json import Decoder, encode
@@ -60,18 +63,47 @@ def grant(testbed: Testbed) -> None:
     testbed.kubectl("apply", "-f", str(RBAC))
 
 
+def in_a_pod(testbed: Testbed, token: str, directory: Path) -> list[str]:
+    """What before a command line has it run as in a Pod whose service account has this token: the kubelet's files are
+    where they are there, for it alone. Needs root. directory: where they are kept."""
+    (directory / "token").write_text(token)
+    shutil.copy(testbed.ca_file, directory / "ca.crt")
+    there = "/run/secrets/kubernetes.io/serviceaccount"
+    script = f'mount -t tmpfs none /run && mkdir -p {there} && mount --bind "$0" {there} && exec "$@"'
+    server = urlsplit(testbed.server)
+    where = f"KUBERNETES_SERVICE_HOST={server.hostname}", f"KUBERNETES_SERVICE_PORT={server.port}"
+    return ["unshare", "--mount", "sh", "-c", script, str(directory), "env", "-u", "KUBECONFIG", *where]
+
+
 @contextmanager
-def controller(testbed: Testbed) -> Iterator[int]:
-    """`nos controller` with its defaults, from its start on; its process id."""
-    flags = ["--kubeconfig", str(testbed.kubeconfig_of(NOS)), "--health-address", "127.0.0.1:0"]
-    argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller", *flags]
+def controller(
+    testbed: Testbed,
+    *,
+    dashboard: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
+    inside: Sequence[str] = (),
+) -> Iterator[int]:
+    """`nos controller` with its defaults, from its start on; its process id. dashboard: its address, if there is to
+    be one. environment: on top of ours. inside: what `in_a_pod` gives; nothing: with a kubeconfig."""
+    flags = [] if inside else ["--kubeconfig", str(testbed.kubeconfig_of(NOS))]
+    flags += ["--health-address", "127.0.0.1:0", "--dashboard-address", dashboard]
+    more = [f"{name}={value}" for name, value in environment.items()]
+    argv = [
+        *(inside or ("env",)),
+        *more,
+        sys.executable,
+        "-c",
+        "from nos.cli import main; main()",
+        "controller",
+        *flags,
+    ]
     yield testbed.start_program(CONTROLLER, argv, ready=lambda _: True)
     testbed.stop_program(CONTROLLER)
 
 
-def pod(name: str) -> dict[str, Any]:
-    """A Pod of one GPU, for nos or for a kube-scheduler under its name."""
-    amounts = {"cpu": "1", "memory": "4Gi", "nvidia.com/gpu": "1"}
+def pod(name: str, gpus: int = 1) -> dict[str, Any]:
+    """A Pod for nos or for a kube-scheduler under its name."""
+    amounts = {"cpu": "1", "memory": "4Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
     spec = {
         "schedulerName": "nos-scheduler",
         "terminationGracePeriodSeconds": 0,
@@ -89,6 +121,17 @@ def admin(testbed: Testbed) -> Client:
 async def create(client: Client, path: str, objects: Sequence[Any]) -> None:
     """Make all of these there."""
     await _each(objects, lambda made: client.request("POST", path, body=encode(made), timeout=60))
+
+
+async def bind(testbed: Testbed, count: int, without_gpu: int = 0) -> None:
+    """Give its scheduler Pods, pod-0 and so on, and wait until it has bound them. without_gpu: more that need none."""
+    async with admin(testbed) as client:
+        made = [pod(f"pod-{number}", 1 if number < count else 0) for number in range(count + without_gpu)]
+        await create(client, PODS, made)
+        deadline = time.monotonic() + 120
+        while not all(one.spec.node_name for one in await pods(client)):
+            assert time.monotonic() < deadline, "not all Pods were bound within 2 minutes"
+            await asyncio.sleep(1)
 
 
 async def delete(client: Client, paths: Sequence[str]) -> None:

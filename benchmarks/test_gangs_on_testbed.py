@@ -57,7 +57,7 @@ class Told:
     def changed(self, pod: Pod) -> None:
         """See nos.kube.watch.Sink. Before the last Pod is there the others are told that they are too few."""
         for condition in pod.status.conditions:
-            if condition.type == "PodScheduled" and " fit; " in condition.message:
+            if condition.type == "PodScheduled" and " fit. " in condition.message:
                 self.last = time.monotonic()
                 self.first = self.first or self.last
                 self.messages[pod.metadata.uid] = condition.message
@@ -102,7 +102,7 @@ async def both(testbed: Testbed) -> list[str]:
                 what = f"{count} Pods of {gpus} GPU"
                 lines.append(f"  {what:20} first {sink.first - complete:.2f} s, last {sink.last - complete:.2f} s")
                 if isinstance(sink, Told):
-                    assert {message.split(";")[0] for message in sink.messages.values()} == {
+                    assert {message.split(". ")[0] for message in sink.messages.values()} == {
                         f"0 of {REFUSED} Pods of pod group default/refused fit"
                     }
                 else:

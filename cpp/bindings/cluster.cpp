@@ -167,13 +167,14 @@ void bind_ledger(const py::module_& module) {
 
     py::class_<Cluster> cluster{module, "Cluster"};
     bind_quotas(module, cluster);
+    const auto copy = [](const Cluster& of) {
+        const Entry entry{of.door()};
+        of.refuse_in_transaction();
+        return std::make_unique<Cluster>(of);
+    };
     cluster.def(py::init<>())
-        .def("copy",
-             [](const Cluster& self) {
-                 const Entry entry{self.door()};
-                 self.refuse_in_transaction();
-                 return std::make_unique<Cluster>(self);
-             })
+        .def(py::init(copy), py::arg("of"))
+        .def("copy", copy)
         .def(
             "upsert_node",
             [](Cluster& self, std::string_view name, const NodeSpecHandle& spec) {
@@ -306,17 +307,7 @@ void bind_ledger(const py::module_& module) {
             "targets",
             [](const Cluster& self, std::string_view name) {
                 const Entry entry{self.door()};
-                const NodeId id = node_called(self, name);
-                std::vector<std::pair<bool, std::vector<NamedPlacement>>> result;
-                const std::vector<Target> targets = self.targets(id);
-                for (std::size_t slot = 0; slot < targets.size(); ++slot) {
-                    auto& [mig, instances] =
-                        result.emplace_back(targets[slot].mig, std::vector<NamedPlacement>{});
-                    for (const mig::Placement placement : targets[slot].instances) {
-                        instances.push_back(named(*self.node(id).spec->gpus[slot].model, placement));
-                    }
-                }
-                return result;
+                return named_targets(self, node_called(self, name));
             },
             py::arg("name"))
         .def("nodes",
@@ -361,6 +352,18 @@ void bind_ledger(const py::module_& module) {
 }
 
 }  // namespace
+
+std::vector<std::pair<bool, std::vector<NamedPlacement>>> named_targets(const Cluster& cluster, NodeId id) {
+    std::vector<std::pair<bool, std::vector<NamedPlacement>>> result;
+    const std::vector<Target> targets = cluster.targets(id);
+    for (std::size_t slot = 0; slot < targets.size(); ++slot) {
+        auto& [mig, instances] = result.emplace_back(targets[slot].mig, std::vector<NamedPlacement>{});
+        for (const mig::Placement placement : targets[slot].instances) {
+            instances.push_back(named(*cluster.node(id).spec->gpus[slot].model, placement));
+        }
+    }
+    return result;
+}
 
 void bind_cluster(const py::module_& module) {
     py::register_exception<ClusterBusy>(module, "ClusterBusy", PyExc_RuntimeError);

@@ -57,6 +57,8 @@ using NamedSpot = std::tuple<int, std::string, int>;  // GPU, profile and start
 struct ProfileState {
     Profile profile;
     std::map<std::string, std::int32_t> engines;
+
+    bool operator==(const ProfileState&) const = default;
 };
 
 std::vector<Placement> placements_of(const States& states, const std::vector<NamedPlacement>& named) {
@@ -88,6 +90,19 @@ std::shared_ptr<States> make_model(const std::string& id, int units, int compute
         model.profiles.push_back(std::move(profile));
     }
     return std::make_shared<States>(std::move(model));
+}
+
+std::vector<ProfileState> profiles_of(const States& states) {
+    const Model& model = states.model();
+    std::vector<ProfileState> profiles;
+    for (const Profile& profile : model.profiles) {
+        ProfileState& state = profiles.emplace_back(ProfileState{profile, {}});
+        for (std::size_t engine = 0; engine < model.engines.size(); ++engine) {
+            state.engines.emplace(model.engines[engine].first, profile.engines[engine]);
+        }
+        state.profile.engines.clear();  // they are by name here
+    }
+    return profiles;
 }
 
 std::vector<std::map<std::string, std::int32_t>> list_geometries(const States& states, bool maximal) {
@@ -150,6 +165,10 @@ struct PackedGpuState {
     std::shared_ptr<States> model;
     std::vector<NamedPlacement> fixed;
     std::vector<NamedPlacement> movable;
+
+    bool operator==(const PackedGpuState& other) const {
+        return *model == *other.model && fixed == other.fixed && movable == other.movable;
+    }
 };
 
 struct RepackState {
@@ -194,15 +213,39 @@ void bind_mig(py::module_& module) {
             }),
             py::arg("name"), py::kw_only(), py::arg("size"), py::arg("starts"), py::arg("compute_slices"),
             py::arg("max_instances"), py::arg("memory_mib") = 0,
-            py::arg("engines") = std::map<std::string, std::int32_t>{});
+            py::arg("engines") = std::map<std::string, std::int32_t>{})
+        .def_property_readonly("name", [](const ProfileState& state) { return state.profile.name; })
+        .def_property_readonly("size", [](const ProfileState& state) { return state.profile.size; })
+        .def_property_readonly("starts", [](const ProfileState& state) { return state.profile.starts; })
+        .def_property_readonly("compute_slices",
+                               [](const ProfileState& state) { return state.profile.compute_slices; })
+        .def_property_readonly("max_instances",
+                               [](const ProfileState& state) { return state.profile.max_instances; })
+        .def_property_readonly("memory_mib",
+                               [](const ProfileState& state) { return state.profile.memory_mib; })
+        .def_readonly("engines", &ProfileState::engines)
+        .def(equality())
+        .attr("__match_args__") =
+        py::make_tuple("name", "size", "starts", "compute_slices", "max_instances", "memory_mib", "engines");
 
     py::class_<States, std::shared_ptr<States>>(module, "GpuModel")
         .def(py::init(&make_model), py::arg("id"), py::kw_only(), py::arg("units"), py::arg("compute_slices"),
              py::arg("engines") = std::map<std::string, std::int32_t>{}, py::arg("profiles"))
         .def_property_readonly("id", [](const States& self) { return self.model().id; })
         .def_property_readonly("units", [](const States& self) { return self.model().units; })
+        .def_property_readonly("compute_slices",
+                               [](const States& self) { return self.model().compute_slices; })
+        .def_property_readonly("engines",
+                               [](const States& self) {
+                                   return std::map<std::string, std::int32_t>{self.model().engines.begin(),
+                                                                              self.model().engines.end()};
+                               })
+        .def_property_readonly("profiles", &profiles_of)
+        .def(equality())
+        .def("__hash__", [](const States& self) { return std::hash<std::string>{}(self.model().id); })
         .def("geometries", &list_geometries, py::kw_only(), py::arg("maximal") = false)
-        .def("room", &room, py::arg("instances"));
+        .def("room", &room, py::arg("instances"))
+        .attr("__match_args__") = py::make_tuple("id", "units", "compute_slices", "engines", "profiles");
 
     py::class_<PlanState>(module, "Plan")
         .def_readonly("destroy", &PlanState::destroy)
@@ -218,7 +261,12 @@ void bind_mig(py::module_& module) {
                  return PackedGpuState{std::move(model), std::move(fixed), std::move(movable)};
              }),
              py::arg("model"), py::kw_only(), py::arg("fixed") = std::vector<NamedPlacement>{},
-             py::arg("movable") = std::vector<NamedPlacement>{});
+             py::arg("movable") = std::vector<NamedPlacement>{})
+        .def_readonly("model", &PackedGpuState::model)
+        .def_readonly("fixed", &PackedGpuState::fixed)
+        .def_readonly("movable", &PackedGpuState::movable)
+        .def(equality())
+        .attr("__match_args__") = py::make_tuple("model", "fixed", "movable");
     py::class_<RepackState>(module, "Repack")
         .def_readonly("moves", &RepackState::moves)
         .def_readonly("placed", &RepackState::placed)

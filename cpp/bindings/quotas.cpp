@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind.h"
+#include "spec_parts.h"
 
 namespace py = pybind11;
 
@@ -15,11 +16,7 @@ namespace nos {
 
 namespace {
 
-using Mapping = std::map<std::string, std::int64_t>;
-
-struct QuotaSpecHandle {
-    std::shared_ptr<const QuotaSpec> value;
-};
+Mapping mapping(const Amounts& amounts) { return {amounts.begin(), amounts.end()}; }
 
 // A copy of what the ledger has.
 struct QuotaState {
@@ -95,9 +92,14 @@ void bind_quotas(const py::module_& module, py::class_<Cluster>& cluster) {
     py::class_<QuotaSpecHandle>(module, "QuotaSpec")
         .def(py::init(&quota_spec), py::arg("namespaces"), py::kw_only(), py::arg("min") = Mapping{},
              py::arg("max") = Mapping{}, py::arg("parent") = "")
+        .def_property_readonly("namespaces", &part<&QuotaSpec::namespaces, QuotaSpecHandle>)
+        .def_property_readonly("min", [](const QuotaSpecHandle& quota) { return mapping(quota.value->min); })
+        .def_property_readonly("max", [](const QuotaSpecHandle& quota) { return mapping(quota.value->max); })
+        .def_property_readonly("parent", &part<&QuotaSpec::parent, QuotaSpecHandle>)
         .def(
             "__eq__", [](const QuotaSpecHandle& a, const QuotaSpecHandle& b) { return *a.value == *b.value; },
-            py::is_operator());
+            py::is_operator())
+        .attr("__match_args__") = py::make_tuple("namespaces", "min", "max", "parent");
     py::class_<QuotaState>(module, "QuotaState")
         .def_readonly("used", &QuotaState::used)
         .def_readonly("min", &QuotaState::min)

@@ -1,10 +1,12 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
 
 #include "bind.h"
+#include "gpu_use.h"
 #include "scheduler.h"
 
 namespace py = pybind11;
@@ -12,16 +14,6 @@ namespace py = pybind11;
 namespace nos {
 
 namespace {
-
-// Decisions in names, made while the Cluster is still entered.
-struct BindState {
-    std::string uid;
-    std::string node;
-    std::vector<std::uint16_t> gpus;
-    std::vector<NamedHeld> instances;
-    std::vector<std::string> volumes;
-    bool ready = false;
-};
 
 struct EvictionState {
     std::string uid;
@@ -37,6 +29,11 @@ struct OutcomeState {
     std::vector<std::pair<std::string, std::shared_ptr<Reason>>> waiting;
 };
 
+struct GpuUseState {
+    std::string node;
+    GpuUse use;
+};
+
 // A Scheduler with the Cluster that it works on, which Python keeps alive.
 struct SchedulerHandle {
     SchedulerHandle(Cluster& on, Policy policy) : cluster{on}, scheduler{on, policy} {}
@@ -44,15 +41,6 @@ struct SchedulerHandle {
     Cluster& cluster;
     Scheduler scheduler;
 };
-
-BindState named(const Cluster& cluster, const Bind& bind) {
-    return {std::string{cluster.uid(bind.pod)},
-            std::string{cluster.name(bind.node)},
-            listed(bind.gpus),
-            named(cluster, bind.node, bind.instances),
-            bind.volumes,
-            cluster.ready(bind.pod)};
-}
 
 std::optional<BindState> place(SchedulerHandle& self, std::string_view uid) {
     const Entry entry{self.cluster.door()};
@@ -83,16 +71,50 @@ OutcomeState schedule(SchedulerHandle& self) {
     for (const PodId id : self.cluster.held()) {
         state.held.emplace_back(self.cluster.uid(id), self.cluster.name(self.cluster.pod(id).nominated));
     }
+    std::ranges::sort(state.held);
     return state;
 }
 
 }  // namespace
 
-void bind_scheduling(const py::module_& module) {
+BindState named(const Cluster& cluster, const Bind& bind) {
+    return {std::string{cluster.uid(bind.pod)},
+            std::string{cluster.name(bind.node)},
+            listed(bind.gpus),
+            named(cluster, bind.node, bind.instances),
+            bind.volumes,
+            cluster.ready(bind.pod)};
+}
+
+void bind_scheduling(py::module_& module) {
+    py::class_<GpuUseState>(module, "GpuUse")
+        .def_readonly("node", &GpuUseState::node)
+        .def_property_readonly("all", [](const GpuUseState& state) { return state.use.all; })
+        .def_property_readonly("free", [](const GpuUseState& state) { return state.use.free; })
+        .def_property_readonly("withheld", [](const GpuUseState& state) { return state.use.withheld; })
+        .def_property_readonly("stranded", [](const GpuUseState& state) {
+            const GpuUse& use = state.use;
+            return std::map<std::string, std::int64_t>{{"geometry", use.stranded_by_geometry},
+                                                       {"cpu", use.stranded_by_cpu},
+                                                       {"memory", use.stranded_by_memory}};
+        });
+    module.def(
+        "gpu_use",
+        [](const Cluster& cluster) {
+            const Entry entry{cluster.door()};
+            std::vector<GpuUseState> states;
+            for (const GpuUse& use : gpu_use(cluster)) {
+                states.push_back({std::string{cluster.name(use.node)}, use});
+            }
+            return states;
+        },
+        py::arg("cluster"));
     py::class_<Policy>(module, "Policy")
         .def(py::init([](std::string_view score) { return Policy{parse_score(score)}; }),
              py::arg("score") = "nos")
-        .def_property_readonly("score", [](const Policy& policy) { return name(policy.score); });
+        .def_property_readonly("score", [](const Policy& policy) { return name(policy.score); })
+        .def(equality())
+        .attr("__match_args__") = py::make_tuple("score");
     py::class_<BindState>(module, "Bind")
         .def_readonly("uid", &BindState::uid)
         .def_readonly("node", &BindState::node)

@@ -322,6 +322,7 @@ void Cluster::check() const {
 
     std::map<std::int32_t, std::uint32_t> priorities;
     std::int64_t movable = 0;
+    std::int64_t wishes = 0;
     for (std::size_t number = 0; number < pods_.size(); ++number) {
         const Pod& pod = pods_[PodId{number}];
         require(pod.held == held_.contains(PodId{number}), "held Pods");
@@ -331,9 +332,12 @@ void Cluster::check() const {
             ++priorities[pod.priority];
             movable += pod.movable ? 1 : 0;
         }
+        wishes += pod.wish.valid() ? 1 : 0;
+        require(!pod.wish.valid() || nodes_[pod.wish].known, "a wish for a node that nobody knows");
     }
     require(priorities == priorities_, "priorities");
     require(static_cast<std::int64_t>(movable_), movable, "movable Pods");
+    require(static_cast<std::int64_t>(wishes_), wishes, "wishes");
 
     std::vector<std::uint32_t> pods_of_spec(specs_.size());
     for (const Pod& pod : pods_.values()) {

@@ -62,6 +62,12 @@ void Cluster::release_if_unused(NodeId node) {
     if (nodes_[node].known && !in_use(node)) {
         nodes_[node].known = false;
         node_names_.release(node.value());
+        // Nobody wishes for whoever gets its number.
+        for (std::size_t number = 0; wishes_ > 0 && number < pods_.size(); ++number) {
+            if (pods_[PodId{number}].wish == node) {
+                set_wish(PodId{number}, {});
+            }
+        }
     }
 }
 

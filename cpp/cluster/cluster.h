@@ -133,10 +133,14 @@ class Cluster {
     bool release(PodId id);
     // A Pod that is bound waits, as if it had been evicted: only ever tried, and undone.
     void displace(PodId id);
+    // One that was displaced is bound where it was, with what it had there.
+    void put_back(PodId id, NodeId node_id, Slots gpus, Instances instances);
     // It does not wish for a node any more.
     void drop_wish(PodId id);
     // Whether a Pod on a node is to be evicted for another one.
     void set_leaving(PodId id, bool leaving);
+    // Whether a node is to go, which nobody is placed on then; until it is upserted anew.
+    void set_going(NodeId id, bool going);
     // Whether nobody may count on the Pod's eviction now.
     void protect(PodId id, bool on) { pods_[id].is_protected = on; }
 
@@ -144,6 +148,12 @@ class Cluster {
     void upsert_budget(std::string_view name, const PodSelector& selector, std::int64_t allowed);
     bool remove_budget(std::string_view name);
 
+    // Puts a waiting Pod where it was, assumed or bound: with these, as far as they are there, and no more.
+    // Throws std::invalid_argument when it does not wait, or a volume is chosen for another Pod.
+    void restore(PodId id, std::string_view node, Phase phase, Slots gpus, Instances instances,
+                 std::vector<std::string> volumes, bool leaving);
+    // Whatever was seen before is forgotten, here and by who follows the demand in steps.
+    void set_demand(Demand demand);
     // Counts Pods as if they had arrived: a demand that is known in advance.
     void expect(const PodSpec& spec, std::int64_t pods) { demand_.record(spec, pods); }
 
@@ -167,6 +177,8 @@ class Cluster {
     // Node ids are below this; some may be free (absent and without Pods).
     [[nodiscard]] std::size_t node_bound() const { return nodes_.size(); }
     [[nodiscard]] std::size_t spec_bound() const { return specs_.size(); }
+    [[nodiscard]] std::size_t pod_bound() const { return pods_.size(); }
+    [[nodiscard]] std::size_t gang_bound() const { return gangs_.size(); }
     [[nodiscard]] bool in_use(NodeId node) const {
         return nodes_[node].present() || !nodes_[node].pods.empty() || !nodes_[node].nominated.empty();
     }
@@ -197,6 +209,8 @@ class Cluster {
     [[nodiscard]] bool volume_chosen(std::string_view volume) const { return chosen_.contains(volume); }
     [[nodiscard]] std::uint64_t choices_version() const { return choices_version_; }
     [[nodiscard]] const Demand& demand() const { return demand_; }
+    // Changes when the demand is set.
+    [[nodiscard]] std::uint64_t demand_version() const { return demand_version_; }
     [[nodiscard]] std::span<const ModelRoom> model_rooms() const { return model_rooms_; }
     [[nodiscard]] const Quotas& quotas() const { return quotas_; }
     // Who is charged under the quota, and over what it is guaranteed.
@@ -242,13 +256,25 @@ class Cluster {
     // What a Pod takes on its node: what it is known to hold, and of the rest any that is free.
     enum class Claiming : std::uint8_t { known, all };
 
-    enum class Act : std::uint8_t { assumed, forgotten, displaced, held, released, wished, left, stayed };
+    enum class Act : std::uint8_t {
+        assumed,
+        forgotten,
+        displaced,
+        put_back,
+        held,
+        released,
+        wished,
+        left,
+        stayed,
+        closed,
+        opened,
+    };
 
     // What undoes one of these.
     struct Undo {
         Act act = Act::assumed;
         PodId pod;
-        NodeId node;  // where it was assumed or held before, or what it wished for
+        NodeId node;  // where it was assumed or held before, or what it wished for; or which is to go or not
         Slots gpus;
         Instances instances;
         std::vector<std::string> volumes;
@@ -276,6 +302,7 @@ class Cluster {
     void release_parts(const InternedSpec& interned);
     void sweep_specs();
 
+    void set_wish(PodId id, NodeId node);
     void nominate(PodId id, NodeId node);
     NodeId leave(PodId id);
     void start_waiting(PodId id);
@@ -293,6 +320,7 @@ class Cluster {
     void check_relations() const;
     void check_users() const;
     void take_claims(const Pod& pod, bool taken);
+    void require_unchosen(const std::vector<std::string>& volumes) const;
     void choose_volumes(const Pod& pod, bool chosen);
     void settle_volumes(Node& node);
 
@@ -350,8 +378,10 @@ class Cluster {
     std::set<PodId> leaving_;
     std::map<std::int32_t, std::uint32_t> priorities_;  // of Pods on nodes
     std::size_t movable_ = 0;
+    std::size_t wishes_ = 0;  // of Pods, for a node
     std::map<std::string, Budget, std::less<>> budgets_;
     Demand demand_;
+    std::uint64_t demand_version_ = 0;
     Namespaces namespaces_;
     Quotas quotas_;
     std::map<std::int64_t, std::uint32_t> gpu_memories_;

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 namespace nos {
 
@@ -324,12 +325,16 @@ std::optional<Fit> fit_profiles(std::span<const ProfileRequest> requests, const 
 
 std::int64_t profile_room(const ProfileRequest& request, const NodeSpec& node, const std::vector<Cut>& cuts) {
     std::int64_t room = 0;
+    const mig::States* model = nullptr;
+    std::optional<std::size_t> profile;  // of that model
     for (std::size_t slot = 0; slot < cuts.size(); ++slot) {
         if (cuts[slot].closed) {
             continue;
         }
         const GpuSpec& gpu = node.gpus[slot];
-        const auto profile = find_profile(*gpu.model, request);
+        if (std::exchange(model, gpu.model.get()) != gpu.model.get()) {
+            profile = find_profile(*model, request);
+        }
         if (!profile) {
             continue;
         }

@@ -1,6 +1,7 @@
 #include "demand.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace nos {
 
@@ -26,7 +27,19 @@ std::size_t Demand::Hash::operator()(const DemandClass& demand) const {
     return hash;
 }
 
+Demand::Demand(std::vector<Count> counts, std::vector<std::pair<std::string, std::int64_t>> instances,
+               std::int64_t arrivals)
+    : counts_{std::move(counts)}, instances_{std::move(instances)}, arrivals_{arrivals} {
+    number();
+    for (const Count& entry : counts_) {
+        total_ += entry.count;
+    }
+}
+
 void Demand::record(const PodSpec& spec, std::int64_t pods) {
+    if (pods == 0) {
+        return;  // a class that nobody is of has no part in anything
+    }
     const DemandClass demand{spec};
     const auto [found, is_new] = index_.try_emplace(demand, counts_.size());
     if (is_new) {
@@ -68,6 +81,10 @@ void Demand::halve() {
         total_ += entry.count;
     }
     std::erase_if(counts_, [](const Count& entry) { return entry.count == 0; });
+    number();
+}
+
+void Demand::number() {
     index_.clear();
     for (std::size_t i = 0; i < counts_.size(); ++i) {
         index_.emplace(counts_[i].demand, i);

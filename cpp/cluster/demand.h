@@ -40,10 +40,19 @@ class Demand {
         std::int64_t count = 0;
     };
 
+    Demand() = default;
+    // What another one had.
+    Demand(std::vector<Count> counts, std::vector<std::pair<std::string, std::int64_t>> instances,
+           std::int64_t arrivals);
+
     void record(const PodSpec& spec, std::int64_t pods = 1);
 
     // In order of first arrival.
     [[nodiscard]] const std::vector<Count>& counts() const { return counts_; }
+    // MIG instances by what requests call the profile, likewise counted.
+    [[nodiscard]] const std::vector<std::pair<std::string, std::int64_t>>& instances() const {
+        return instances_;
+    }
     // The MIG instances of a profile, likewise counted.
     [[nodiscard]] std::int64_t instances_of(std::string_view profile) const;
     [[nodiscard]] std::int64_t total() const { return total_; }
@@ -56,6 +65,7 @@ class Demand {
     };
 
     void halve();
+    void number();
 
     std::vector<Count> counts_;
     std::vector<std::pair<std::string, std::int64_t>> instances_;  // by what requests call the profile

@@ -22,7 +22,7 @@ void Cluster::hold(PodId id, NodeId node_id) {
     if (in_transaction_) {
         journal_.push_back({Act::held, id, pod.wish, {}, {}, {}});
     }
-    pod.wish = node_id;
+    set_wish(id, node_id);
 }
 
 bool Cluster::release(PodId id) {
@@ -39,8 +39,15 @@ bool Cluster::release(PodId id) {
     return true;
 }
 
+void Cluster::set_wish(PodId id, NodeId node) {
+    NodeId& wish = pods_[id].wish;
+    wishes_ += (node.valid() ? 1U : 0U) - (wish.valid() ? std::size_t{1} : 0U);
+    wish = node;
+}
+
 void Cluster::drop_wish(PodId id) {
-    const NodeId wish = std::exchange(pods_[id].wish, NodeId{});
+    const NodeId wish = pods_[id].wish;
+    set_wish(id, {});
     if (in_transaction_ && wish.valid()) {
         journal_.push_back({Act::wished, id, wish, {}, {}, {}});
     }
@@ -63,6 +70,16 @@ void Cluster::set_leaving(PodId id, bool leaving) {
     }
 }
 
+void Cluster::set_going(NodeId id, bool going) {
+    if (std::exchange(nodes_[id].going, going) == going) {
+        return;
+    }
+    touch(id);
+    if (in_transaction_) {
+        journal_.push_back({going ? Act::closed : Act::opened, PodId{}, id, {}, {}, {}});
+    }
+}
+
 void Cluster::displace(PodId id) {
     Pod& pod = pods_[id];
     if (!in_transaction_ || pod.phase != Phase::bound) {
@@ -74,6 +91,15 @@ void Cluster::displace(PodId id) {
     pod.gpus.clear();
     pod.instances.clear();
     start_waiting(id);
+}
+
+void Cluster::put_back(PodId id, NodeId node_id, Slots gpus, Instances instances) {
+    if (!in_transaction_ || pods_[id].phase != Phase::waiting) {
+        throw std::logic_error("only a Pod that was displaced is put back, and only in a transaction");
+    }
+    stop_waiting(id);
+    attach(id, node_id, Phase::bound, std::move(gpus), std::move(instances), Claiming::known);
+    journal_.push_back({Act::put_back, id, NodeId{}, {}, {}, {}});
 }
 
 // How important it is, and whether it is movable, among all on nodes.

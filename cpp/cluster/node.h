@@ -41,6 +41,7 @@ struct Node {
     std::shared_ptr<const NodeSpec> spec;  // null while the node is absent: gone, or not seen yet
     std::uint64_t spec_version = 0;        // changes with spec, unique in the Cluster
     std::uint64_t version = 0;             // changes with anything below or above, likewise
+    bool going = false;                    // it is to go: nobody is placed there any more
 
     std::array<std::int64_t, basic_count> requested{};
     std::vector<ExtendedUse> extended;  // sorted by resource

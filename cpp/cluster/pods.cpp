@@ -95,9 +95,9 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
     pod.arrival = record.arrival;
     pod.preempts = record.preempts;
     if (!record.node.empty()) {
-        pod.wish = NodeId{};
+        set_wish(id, {});
     } else if (!pod.wish.valid()) {  // what we know is newer than what the API server has been told
-        pod.wish = find_node(record.wish).value_or(NodeId{});
+        set_wish(id, find_node(record.wish).value_or(NodeId{}));
     }
     set_gang(id, record.gang);
 
@@ -105,6 +105,7 @@ void Cluster::upsert_pod(std::string_view uid, PodRecord record) {
         if (pod.node.valid()) {
             return;  // an old echo
         }
+        set_terminating(pod, record.terminating);
         const NodeId old_node = leave(id);
         if (*specs_[pod.spec].spec != *record.spec) {
             release(std::exchange(pod.spec, intern(record.spec)));
@@ -189,6 +190,7 @@ bool Cluster::remove_pod(std::string_view uid) {
     release(pods_[*id].spec);
     selection_.release(pods_[*id].labels);
     leave_namespace(pods_[*id]);
+    set_wish(*id, {});
     pods_[*id] = {};
     uids_.release(id->value());
     return true;
@@ -221,11 +223,7 @@ void Cluster::assume(PodId id, NodeId node_id, Slots gpus, Instances instances,
         }
     }
     require_fit(node, uid(id), spec, gpus, instances);
-    for (const std::string& volume : volumes) {
-        if (!volume.empty() && volume_chosen(volume)) {
-            throw std::invalid_argument("volume " + volume + " is chosen for another Pod");
-        }
-    }
+    require_unchosen(volumes);
     pod.volumes = std::move(volumes);
     stop_waiting(id);
     attach(id, node_id, Phase::assumed, std::move(gpus), std::move(instances), Claiming::known);
@@ -268,21 +266,33 @@ void Cluster::undo(const Undo& last) {
             stop_waiting(last.pod);
             attach(last.pod, last.node, Phase::bound, last.gpus, last.instances, Claiming::known);
             break;
+        case Act::put_back:
+            detach(last.pod, true);
+            pods_[last.pod].gpus.clear();
+            pods_[last.pod].instances.clear();
+            start_waiting(last.pod);
+            break;
         case Act::held:
             release(last.pod);
-            pods_[last.pod].wish = last.node;
+            set_wish(last.pod, last.node);
             break;
         case Act::released:
             hold(last.pod, last.node);
             break;
         case Act::wished:
-            pods_[last.pod].wish = last.node;
+            set_wish(last.pod, last.node);
             break;
         case Act::left:
             set_leaving(last.pod, false);
             break;
         case Act::stayed:
             set_leaving(last.pod, true);
+            break;
+        case Act::closed:
+            set_going(last.node, false);
+            break;
+        case Act::opened:
+            set_going(last.node, true);
             break;
     }
 }
@@ -388,6 +398,14 @@ void Cluster::detach(PodId id, bool is_gone) {
 void Cluster::take_claims(const Pod& pod, bool taken) {
     for (const ClaimId claim : specs_[pod.spec].sole_claims) {
         claim_pods_[claim] += taken ? 1U : ~0U;
+    }
+}
+
+void Cluster::require_unchosen(const std::vector<std::string>& volumes) const {
+    for (const std::string& volume : volumes) {
+        if (!volume.empty() && volume_chosen(volume)) {
+            throw std::invalid_argument("volume " + volume + " is chosen for another Pod");
+        }
     }
 }
 

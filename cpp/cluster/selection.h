@@ -42,6 +42,12 @@ class Selection {
     bool remove_namespace(std::string_view name);
 
     [[nodiscard]] const PodLabels& labels(LabelsId id) const { return *sets_[id].labels; }
+    [[nodiscard]] const std::shared_ptr<const PodLabels>& shared_labels(LabelsId id) const {
+        return sets_[id].labels;
+    }
+    [[nodiscard]] const PodSelector& selector(SelectorId id) const { return *selectors_[id].selector; }
+    // Labels by name, of those that are known.
+    [[nodiscard]] const std::map<std::string, Labels, std::less<>>& namespaces() const { return namespaces_; }
     [[nodiscard]] KinId kin(LabelsId id) const { return sets_[id].kin; }
     [[nodiscard]] bool selects(SelectorId selector, KinId kin) const;
     // Unique in this ledger, while the number of a kin is given out again.

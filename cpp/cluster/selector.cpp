@@ -9,6 +9,22 @@ namespace nos {
 
 namespace {
 
+// By number.
+constexpr auto operators = std::to_array<std::pair<Operator, std::string_view>>({
+    {Operator::in, "In"},
+    {Operator::not_in, "NotIn"},
+    {Operator::exists, "Exists"},
+    {Operator::does_not_exist, "DoesNotExist"},
+    {Operator::gt, "Gt"},
+    {Operator::lt, "Lt"},
+});
+constexpr auto effects = std::to_array<std::pair<Effect, std::string_view>>({
+    {Effect::any, ""},
+    {Effect::no_schedule, "NoSchedule"},
+    {Effect::prefer_no_schedule, "PreferNoSchedule"},
+    {Effect::no_execute, "NoExecute"},
+});
+
 std::optional<std::int64_t> parse_integer(std::string_view text) {
     if (text.starts_with('+')) {  // Go's ParseInt takes a plus sign, from_chars does not
         text.remove_prefix(1);
@@ -87,15 +103,7 @@ bool tolerated(const Taint& taint, const std::vector<Toleration>& tolerations) {
 }
 
 Operator parse_operator(std::string_view text) {
-    constexpr auto operators = std::to_array<std::pair<std::string_view, Operator>>({
-        {"In", Operator::in},
-        {"NotIn", Operator::not_in},
-        {"Exists", Operator::exists},
-        {"DoesNotExist", Operator::does_not_exist},
-        {"Gt", Operator::gt},
-        {"Lt", Operator::lt},
-    });
-    for (const auto& [name, op] : operators) {
+    for (const auto& [op, name] : operators) {
         if (name == text) {
             return op;
         }
@@ -105,13 +113,7 @@ Operator parse_operator(std::string_view text) {
 }
 
 Effect parse_effect(std::string_view text) {
-    constexpr auto effects = std::to_array<std::pair<std::string_view, Effect>>({
-        {"", Effect::any},
-        {"NoSchedule", Effect::no_schedule},
-        {"PreferNoSchedule", Effect::prefer_no_schedule},
-        {"NoExecute", Effect::no_execute},
-    });
-    for (const auto& [name, effect] : effects) {
+    for (const auto& [effect, name] : effects) {
         if (name == text) {
             return effect;
         }
@@ -119,5 +121,9 @@ Effect parse_effect(std::string_view text) {
     throw std::invalid_argument("effect must be NoSchedule, PreferNoSchedule or NoExecute, not '" +
                                 std::string{text} + "'");
 }
+
+std::string_view name(Operator op) { return operators.at(static_cast<std::size_t>(op)).second; }
+
+std::string_view name(Effect effect) { return effects.at(static_cast<std::size_t>(effect)).second; }
 
 }  // namespace nos

@@ -61,5 +61,7 @@ bool tolerated(const Taint& taint, const std::vector<Toleration>& tolerations);
 
 Operator parse_operator(std::string_view text);  // throws std::invalid_argument
 Effect parse_effect(std::string_view text);      // "" is any; throws std::invalid_argument
+std::string_view name(Operator op);
+std::string_view name(Effect effect);
 
 }  // namespace nos

@@ -1,8 +1,11 @@
 #include "spec.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <functional>
 #include <stdexcept>
+#include <tuple>
 
 namespace nos {
 
@@ -26,6 +29,8 @@ void mix_selector(std::size_t& seed, std::string_view topology_key, const PodSel
         }
     }
 }
+
+constexpr std::size_t image_digits = 16;
 
 bool any_address(const std::string& address) { return address.empty() || address == "0.0.0.0"; }
 
@@ -69,13 +74,13 @@ std::int64_t PodSpec::instances() const {
 }
 
 void PodSpec::settle() {
-    std::size_t index = 0;
+    std::erase_if(requests.extended, [](const auto& request) { return request.second == 0; });
     profiles.clear();
-    for (const auto& [name, amount] : requests.extended) {
-        if (amount > 0 && name.starts_with(mig_prefix)) {
+    for (std::size_t index = 0; index < requests.extended.size(); ++index) {
+        const auto& [name, amount] = requests.extended[index];
+        if (name.starts_with(mig_prefix)) {
             profiles.push_back({name.substr(mig_prefix.size()), amount, index});
         }
-        index += amount > 0 ? 1 : 0;
     }
     if (gpu_share_milli < 0 || gpu_share_milli >= whole_gpu) {
         throw std::invalid_argument("gpu_share_milli: " + std::to_string(gpu_share_milli) +
@@ -162,7 +167,34 @@ std::size_t PodSpec::hash() const {
     return seed;
 }
 
-std::uint64_t image_hash(std::string_view name) { return std::hash<std::string_view>{}(name); }
+bool GpuSpec::operator==(const GpuSpec& other) const {
+    const bool same_model =
+        model == other.model || (model != nullptr && other.model != nullptr && *model == *other.model);
+    return same_model &&
+           std::tie(mig, ready, healthy, fixed, pod, instances) ==
+               std::tie(other.mig, other.ready, other.healthy, other.fixed, other.pod, other.instances);
+}
+
+std::uint64_t image_hash(std::string_view name) {
+    std::uint64_t hash = 0;
+    const char* const end = name.data() + name.size();
+    if (name.size() == 1 + image_digits && name.front() == '#' &&
+        std::from_chars(name.data() + 1, end, hash, 16).ptr == end) {
+        return hash;
+    }
+    hash = 14695981039346656037ULL;  // FNV-1a: the same on every platform, as names may come from another one
+    for (const char c : name) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+    }
+    return hash;
+}
+
+std::string image_name(std::uint64_t hash) {
+    std::array<char, image_digits> digits{};
+    const auto* const end = std::to_chars(digits.data(), digits.data() + digits.size(), hash, 16).ptr;
+    const auto count = static_cast<std::size_t>(end - digits.data());
+    return "#" + std::string(image_digits - count, '0') + std::string{digits.data(), count};
+}
 
 bool NodeSpec::has_gpus() const {
     return allocatable.gpus > 0 || std::ranges::any_of(allocatable.extended, [](const auto& entry) {

@@ -109,7 +109,8 @@ struct PodSpec {
     }
     // MIG instances taken.
     [[nodiscard]] std::int64_t instances() const;
-    // Fills in profiles; throws std::invalid_argument when the parts do not go together.
+    // Leaves out requests for 0 and fills in profiles; throws std::invalid_argument when the parts do not go
+    // together.
     void settle();
     [[nodiscard]] std::size_t hash() const;
     bool operator==(const PodSpec&) const = default;
@@ -138,7 +139,7 @@ struct GpuSpec {
     [[nodiscard]] bool can_be_cut() const { return healthy && model != nullptr; }
     // One that cannot be cut is of use only while the kubelet hands it out.
     [[nodiscard]] bool can_be_whole() const { return healthy && (model != nullptr || ready); }
-    bool operator==(const GpuSpec&) const = default;
+    bool operator==(const GpuSpec& other) const;
 };
 
 // An image on a node. By the hash of its name: what is at stake is a preference, and nodes have hundreds.
@@ -149,7 +150,10 @@ struct ImageSpec {
     auto operator<=>(const ImageSpec&) const = default;
 };
 
+// Of a name that is # and 16 hexadecimal digits: that number.
 std::uint64_t image_hash(std::string_view name);
+// Such a name for it.
+std::string image_name(std::uint64_t hash);
 
 struct NodeSpec {
     Quantities allocatable;

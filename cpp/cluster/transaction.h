@@ -5,9 +5,9 @@
 
 namespace nos {
 
-// Records every decision on the Cluster (assume, forget, hold, release, set_leaving); undoes them, latest
-// first, unless committed. One at a time per Cluster (std::logic_error), and upserts and removals are refused
-// while it is open.
+// Records every decision on the Cluster (assume, forget, hold, release, set_leaving, set_going); undoes them,
+// latest first, unless committed. One at a time per Cluster (std::logic_error), and upserts and removals are
+// refused while it is open.
 class Transaction {
   public:
     explicit Transaction(Cluster& cluster);

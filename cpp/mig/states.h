@@ -22,6 +22,8 @@ class States {
     explicit States(Model model);
 
     [[nodiscard]] const Model& model() const { return model_; }
+    // All else follows from the model.
+    bool operator==(const States& other) const { return model_ == other.model_; }
     [[nodiscard]] std::size_t size() const { return occupancy_.size(); }
     // All placements of the model, by profile, then by start; their numbers index next().
     [[nodiscard]] std::span<const Placement> placements() const { return placements_; }

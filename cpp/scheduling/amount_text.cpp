@@ -3,6 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "quota.h"
+#include "spec.h"
+
 namespace nos {
 
 std::string amount_text(std::string_view resource, std::int64_t amount) {
@@ -20,6 +23,24 @@ std::string amount_text(std::string_view resource, std::int64_t amount) {
         }
     }
     return std::to_string(amount);
+}
+
+std::string amount_of(std::string_view resource, std::int64_t amount) {
+    std::string text = amount_text(resource, amount);
+    if (resource == "cpu") {
+        const std::string_view cores = text == "1" ? " core" : " cores";
+        return text.append(text.ends_with('m') ? " of CPU" : cores);
+    }
+    if (resource == "memory") {
+        return text + " of memory";
+    }
+    if (resource == gpu_resource) {
+        return text + (amount == 1 ? " GPU" : " GPUs");
+    }
+    if (resource == gpu_memory_resource) {
+        return text + " GB of GPU memory";
+    }
+    return text + " " + std::string{resource};
 }
 
 }  // namespace nos

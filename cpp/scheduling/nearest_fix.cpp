@@ -97,9 +97,9 @@ class Fix {
         });
         const auto most =
             std::ranges::max_element(single, {}, [](const auto& entry) { return entry.second; });
-        return most == single.end()
-                   ? ""
-                   : " " + most->first + " " + std::to_string(most->second) + " node(s) with room.";
+        return most == single.end() ? ""
+                                    : " " + most->first + " " + std::to_string(most->second) +
+                                          (most->second == 1 ? " node with room." : " nodes with room.");
     }
 
   private:
@@ -132,7 +132,7 @@ class Fix {
         for (const Need& need : largest) {
             if (need.wanted > need.allocatable) {
                 return " No node that it may use is large enough: it asks for " +
-                       text(need.wanted, need.resource) + ", the largest has " +
+                       amount_of(need.resource, need.wanted) + ", the largest has " +
                        amount_text(need.resource, need.allocatable) + ".";
             }
         }
@@ -163,18 +163,14 @@ class Fix {
         std::string fix = " Closest is node " + std::string{cluster_.name(*closest)} + ", which lacks";
         each_need(cluster_, interned_, cluster_.node(*closest), [&](const Need& need) {
             if (need.wanted > need.free) {
-                fix +=
-                    (fix.ends_with("lacks") ? " " : " and ") + text(need.wanted - need.free, need.resource);
+                fix += (fix.ends_with("lacks") ? " " : " and ") +
+                       amount_of(need.resource, need.wanted - need.free);
             }
         });
         if (fix.ends_with("lacks")) {
             return std::nullopt;  // the room is there, and kept for another Pod
         }
         return fix + ".";
-    }
-
-    static std::string text(std::int64_t amount, std::string_view resource) {
-        return amount_text(resource, amount) + " " + std::string{resource};
     }
 
     const Cluster& cluster_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "amount_text.h"
 #include "repartition.h"
 
 namespace nos {
@@ -63,7 +64,7 @@ std::optional<NoGeometry> for_one(const Cluster& cluster, const ProfileRequest& 
     }
     constexpr std::string_view one = "the GPU has";
     if (const std::size_t at = best.text.find(one); at != std::string::npos) {
-        best.text.replace(at, one.size(), "best GPU has");
+        best.text.replace(at, one.size(), "the best GPU has");
     }
     return best;
 }
@@ -82,14 +83,18 @@ NoGeometry no_geometry(const Cluster& cluster, const PodSpec& pod, const Table<N
                 return *reason;
             }
         }
-        const std::string wanted = std::to_string(request.count) + " " + request.resource_suffix;
+        const std::string wanted = std::to_string(request.count) +
+                                   (request.count == 1 ? " instance of " : " instances of ") +
+                                   request.resource_suffix;
         if (room < request.count) {
-            return {wanted + " wanted, best node has room for " + std::to_string(room), {}};
+            return {wanted + (request.count == 1 ? " is" : " are") + " wanted, the best node has room for " +
+                        std::to_string(room),
+                    {}};
         }
         all += (all.empty() ? "" : " and ") + wanted;
     }
     if (pod.gpu_slots() > 0) {
-        all += " and " + std::to_string(pod.gpu_slots()) + " " + std::string{gpu_resource};
+        all += " and " + amount_of(gpu_resource, static_cast<std::int64_t>(pod.gpu_slots()));
     }
     return {all + " do not fit on one node together", {}};
 }

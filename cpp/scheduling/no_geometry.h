@@ -11,7 +11,7 @@
 namespace nos {
 
 struct NoGeometry {
-    std::string text;                                      // 3g.40gb needs 4 free units, best GPU has 3
+    std::string text;                                      // 3g.40gb needs 4 free units, the best GPU has 3
     std::optional<std::pair<NodeId, std::uint16_t>> best;  // that GPU, where it is about one
 };
 

@@ -33,16 +33,17 @@ class Placer {
 
     GangTurn turn() {
         if (!gang_.spec) {
-            return nobody({ReasonCode::gang_too_small, called() + " is not known", {}});
+            return nobody({ReasonCode::gang_too_small, "Pod group " + called() + " is not known.", {}});
         }
         if (!gang_.spec->problem.empty()) {
-            return nobody({ReasonCode::gang_invalid, called() + " " + gang_.spec->problem, {}});
+            return nobody(
+                {ReasonCode::gang_invalid, "Pod group " + called() + " " + gang_.spec->problem + ".", {}});
         }
         const std::int64_t there = gang_.placed + static_cast<std::int64_t>(members_.size());
         if (there < gang_.spec->min_members) {
             return nobody({ReasonCode::gang_too_small,
-                           called() + " has " + text(there) + " of the " + text(gang_.spec->min_members) +
-                               " members that it needs",
+                           "Pod group " + called() + " has " + text(there) + " of the " +
+                               text(gang_.spec->min_members) + " members that it needs.",
                            {}});
         }
         before_ = gang_.placed;
@@ -61,7 +62,7 @@ class Placer {
     }
 
   private:
-    [[nodiscard]] std::string called() const { return "pod group " + std::string{cluster_.name(id_)}; }
+    [[nodiscard]] std::string called() const { return std::string{cluster_.name(id_)}; }
     [[nodiscard]] const PodSpec& spec(PodId id) const { return *cluster_.spec(cluster_.pod(id).spec).spec; }
 
     [[nodiscard]] GangTurn nobody(Reason reason) const {
@@ -318,8 +319,10 @@ class Placer {
                                   reason_.code == ReasonCode::unsupported;
         Reason reason{is_elsewhere ? reason_.code : ReasonCode::gang_does_not_fit, "", reason_.counts};
         reason.message = text(before_ + std::max<std::int64_t>(fitted_, 0)) + " of " +
-                         text(gang_.spec->min_members) + " Pods of " + called() + " fit" + place_ + "; ";
-        reason.message += fitted_ < 0 ? "no node has the label " + gang_.spec->topology_key : reason_.message;
+                         text(gang_.spec->min_members) + " Pods of pod group " + called() + " fit" + place_ +
+                         ". ";
+        reason.message +=
+            fitted_ < 0 ? "No node has the label " + gang_.spec->topology_key + "." : reason_.message;
         return reason;
     }
 

@@ -15,6 +15,8 @@ enum class Score : std::uint8_t {
 
 struct Policy {
     Score score = Score::nos;
+
+    bool operator==(const Policy&) const = default;
 };
 
 Score parse_score(std::string_view text);  // throws std::invalid_argument

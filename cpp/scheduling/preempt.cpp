@@ -3,6 +3,7 @@
 // Each cycle decides anew. Those who were held go first and find what was chosen for them free of charge, so
 // that they get the same again, and no more, for as long as they need it.
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 #include "filter.h"
@@ -84,10 +85,11 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     };
     const auto evict = [&](const Victims& victims) {
         for (const Victim& victim : victims.pods) {
+            const NodeId node = cluster_.pod(victim.pod).node;
             cluster_.set_leaving(victim.pod, true);
-            evictions_[victim.pod] = {victim.pod, victims.node, victim.cause, id};
-            if (cluster_.pod(victim.pod).node != victims.node) {
-                vacated_.push_back(cluster_.pod(victim.pod).node);
+            evictions_[victim.pod] = {victim.pod, node, victim.cause, id};
+            if (node != victims.node) {
+                vacated_.push_back(node);
             }
         }
         cluster_.hold(id, victims.node);
@@ -117,14 +119,14 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
         };
         NodeTolls in_domain;
         NodeTolls& tolls = domain == nullptr ? tolls_[like_it] : in_domain;
-        if (const auto best = tolls.cheapest(cluster_, vacated_, look)) {
-            return evict(*search.on(best->node, true));
-        }
-        // Where there is room, and it is only the sum of all quotas that is used up.
+        const auto best = tolls.cheapest(cluster_, vacated_, look);
+        const auto here = best ? search.on(best->node, true) : std::nullopt;
+        // Where there is room, and it is only quotas that are used up.
         const auto node =
             pod.quota.valid() ? ranking.best(cluster_, interned, domain, Gate{cluster_, id}) : std::nullopt;
-        if (const auto found = node ? search.elsewhere(*node, borrowers()) : std::nullopt) {
-            return evict(*found);
+        const auto there = node ? search.elsewhere(*node, charged_for(id)) : std::nullopt;
+        if (here || there) {
+            return evict(here && (!there || here->toll <= there->toll) ? *here : *there);
         }
     }
     if (is_memorable && cluster_.movable_count() > 0) {
@@ -143,9 +145,16 @@ bool Scheduler::make_room(PodId id, const Domain* domain) {
     return false;
 }
 
-// Who is over what his quota is guaranteed, the least important first.
-std::vector<PodId> Scheduler::borrowers() {
+// Whose charges may be in the way: who is over what his quota is guaranteed, and who is less important in the
+// Pod's own; the least important first.
+std::vector<PodId> Scheduler::charged_for(PodId pod_id) {
     std::vector<PodId> pods;
+    const Pod& ours = cluster_.pod(pod_id);
+    for (const std::string& name : cluster_.quotas().spec(ours.quota).namespaces) {
+        std::ranges::copy_if(cluster_.pods_in(name), std::back_inserter(pods), [&](PodId id) {
+            return cluster_.pod(id).quota == ours.quota && cluster_.pod(id).priority < ours.priority;
+        });
+    }
     for (std::size_t number = 0; number < cluster_.quotas().bound(); ++number) {
         if (const QuotaId quota{number}; cluster_.quotas().exists(quota)) {
             std::shared_ptr<const PodSet>& over = over_[quota];
@@ -157,6 +166,7 @@ std::vector<PodId> Scheduler::borrowers() {
         const Pod& pod = cluster_.pod(id);
         return std::tuple{pod.priority, -pod.arrival, cluster_.uid(id)};
     });
+    pods.erase(std::ranges::unique(pods).begin(), pods.end());
     return pods;
 }
 
@@ -206,13 +216,14 @@ Reason Scheduler::making_room(PodId id, std::int64_t pods) const {
     if (pods == 0) {
         const bool has_gang = cluster_.pod(id).gang.valid();
         return {ReasonCode::making_room,
-                has_gang ? "has its place on node " + node + ", and waits for others of its pod group"
-                         : "room was made for it on node " + node + ", whose agent has yet to see that",
+                has_gang
+                    ? "The Pod has its place on node " + node + ", and waits for others of its pod group."
+                    : "Room was made for it on node " + node + ", whose agent has yet to see that.",
                 {}};
     }
     return {ReasonCode::making_room,
-            "room is made for it on node " + node + ": " + std::to_string(pods) +
-                (pods == 1 ? " Pod has" : " Pods have") + " to go first",
+            "Room is made for it on node " + node + ": " + std::to_string(pods) +
+                (pods == 1 ? " Pod has" : " Pods have") + " to go first.",
             {}};
 }
 

@@ -23,13 +23,13 @@ struct Shortage {
 
     [[nodiscard]] std::string text(std::int64_t amount) const { return amount_text(resource, amount); }
     [[nodiscard]] std::string use() const {
-        return text(used) + " of " + text(bound) + " " + resource + " are in use, and the Pod asks for " +
-               text(asked) + ".";
+        return text(used) + " of " + amount_of(resource, bound) + (bound == 1 ? " is" : " are") +
+               " in use, and the Pod asks for " + text(asked) + ".";
     }
     // Less in use helps only as long as the Pod is not larger than the bound itself.
     [[nodiscard]] std::string fix(const std::string& raise) const {
         const std::string less = asked > bound ? "Only " : text(used + asked - bound) + " less in use, or ";
-        return " " + less + raise + " of " + text(used + asked) + (asked > bound ? "" : ",") +
+        return " " + less + raise + " " + amount_of(resource, used + asked) + (asked > bound ? "" : ",") +
                " would let it in.";
     }
 };
@@ -39,11 +39,11 @@ struct Shortage {
 Reason explain(const Cluster& cluster, const Refusal& refusal) {
     const Quotas& quotas = cluster.quotas();
     const Quotas::Use& use = quotas.use(refusal.quota, refusal.resource);
-    const std::string name = "quota " + std::string{quotas.name(refusal.quota)};
+    const std::string name{quotas.name(refusal.quota)};
     Shortage shortage{quotas.resources()[refusal.resource].name, use.used, use.max, refusal.asked};
     if (refusal.bound == Refusal::Bound::max) {
         return {ReasonCode::quota_max,
-                name + " has too little left under its max: " + shortage.use() + shortage.fix("a max"),
+                name + " has too little left under its max: " + shortage.use() + shortage.fix("a max of"),
                 {}};
     }
     const std::string own =
@@ -52,8 +52,8 @@ Reason explain(const Cluster& cluster, const Refusal& refusal) {
     shortage.used = narrow(all.used);
     shortage.bound = narrow(all.min);
     return {ReasonCode::quota_exhausted,
-            "too little is left of what all quotas guarantee together: " + shortage.use() + own +
-                shortage.fix("a sum"),
+            "Too little is left of what all quotas guarantee together: " + shortage.use() + own +
+                shortage.fix("mins that add up to"),
             {}};
 }
 

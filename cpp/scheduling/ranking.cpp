@@ -55,6 +55,8 @@ void Ranking::evaluate(const Cluster& cluster, Scorer& scorer, const InternedSpe
     }
     if (!node.present()) {
         verdict.add(Verdict::absent);
+    } else if (node.going) {
+        verdict.add(Verdict::unschedulable);
     } else {
         verdict = spec_verdicts_[id];
         verdict.add(match_room(cluster, spec, node));

@@ -78,7 +78,7 @@ class Explanation {
         count();
         Reason reason;
         if (cluster_.node_count() == 0) {
-            reason.message = "0/0 nodes are available: the cluster has no node";
+            reason.message = "0/0 nodes are available: the cluster has no node.";
             return reason;
         }
         if (causes_.at(Verdict::geometry) > 0) {
@@ -177,7 +177,7 @@ class Explanation {
                 return interned_.spec->gpu_share_milli > 0 ? "Insufficient milli-GPU on one GPU"
                                                            : "Insufficient " + std::string{gpu_resource};
             case Verdict::geometry:
-                return "no geometry: " + geometry_.text;
+                return "No geometry: " + geometry_.text;
             case Verdict::volume_in_use:
                 return "node(s) unavailable: a ReadWriteOncePod claim is in use by another pod";
             case Verdict::volume_limit:
@@ -274,14 +274,14 @@ std::string_view name(ReasonCode code) { return code_names.at(static_cast<std::s
 
 Reason not_placeable(const PodSpec& pod) {
     if (pod.unsupported.empty()) {
-        return {ReasonCode::volume_not_ready, pod.waits_for, {}};
+        return {ReasonCode::volume_not_ready, "Its volumes are not ready: " + pod.waits_for + ".", {}};
     }
-    Reason reason{ReasonCode::unsupported, "nos does not handle", {}};
+    Reason reason{ReasonCode::unsupported, "Not handled by nos yet:", {}};
     for (const std::string& feature : pod.unsupported) {
         reason.message += (reason.counts.empty() ? " " : ", ") + feature;
         reason.counts.emplace_back(feature, 0);
     }
-    reason.message += " yet: remove it, or give the Pod another schedulerName.";
+    reason.message += ". Remove it, or give the Pod another schedulerName.";
     return reason;
 }
 

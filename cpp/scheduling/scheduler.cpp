@@ -149,7 +149,12 @@ Outcome Scheduler::schedule() {
             ++victims[eviction.for_pod];
         }
     }
-    for (const PodId id : cluster_.held()) {
+    // Numbers depend on who came first, names do not.
+    const auto uid = [&](PodId id) { return cluster_.uid(id); };
+    std::ranges::sort(outcome.evictions, {}, [&](const Eviction& eviction) { return uid(eviction.pod); });
+    std::vector<PodId> held{cluster_.held().begin(), cluster_.held().end()};
+    std::ranges::sort(held, {}, uid);
+    for (const PodId id : held) {
         outcome.waiting.push_back({id, std::make_shared<Reason>(making_room(id, victims[id]))});
     }
     transaction.commit();
@@ -410,11 +415,12 @@ std::vector<NodeId> Scheduler::feasible(const std::shared_ptr<const PodSpec>& sp
     return nodes;
 }
 
-Fragmentation Scheduler::fragmentation() {
-    scorer_.learn(cluster_);
+Fragmentation Scheduler::fragmentation() const {
+    Scorer scorer{scorer_};
+    scorer.learn(cluster_);
     Fragmentation sum;
     for (std::size_t number = 0; number < cluster_.node_bound(); ++number) {
-        const Fragmentation of_node = scorer_.fragmentation(cluster_.node(NodeId{number}));
+        const Fragmentation of_node = scorer.fragmentation(cluster_.node(NodeId{number}));
         sum.free += of_node.free;
         sum.stranded += of_node.stranded;
     }

@@ -62,9 +62,13 @@ class Scheduler {
     // Places one waiting Pod if it fits; its Bind is assumed in the Cluster. Of a gang only one whose other
     // members run already: those of a gang that has not started go together.
     std::optional<Bind> place(PodId id);
+    // Likewise whatever its gang, on a node of that domain where there is one.
+    std::optional<Bind> place_in(PodId id, const Domain* domain);
     // Places the waiting members of a gang by means of `place_one`: as many as it lacks, or more, or nobody.
     // Needs an open Transaction.
     GangTurn place_gang(GangId gang, const PlaceOne& place_one, Room room);
+    // Of a Pod that is assumed.
+    [[nodiscard]] Bind bind_of(PodId id) const;
     // Places every waiting Pod that fits, in order, and holds those for whom room can be made by evictions;
     // and then, if some are left over, the MIG instances anew, as long as that lets more in. All or nothing:
     // an exception leaves the Cluster as it was.
@@ -76,8 +80,8 @@ class Scheduler {
                                                const std::shared_ptr<const PodLabels>& labels,
                                                std::int32_t priority);
     // What is free of all GPUs, and the part of it that will probably never be handed out to the demand seen
-    // here.
-    [[nodiscard]] Fragmentation fragmentation();
+    // here. Who asks changes no decision.
+    [[nodiscard]] Fragmentation fragmentation() const;
 
   private:
     struct QuotaReason {
@@ -114,7 +118,7 @@ class Scheduler {
     [[nodiscard]] bool may_make_room(PodId id) const;
     [[nodiscard]] bool may_preempt(PodId id) const;
     [[nodiscard]] std::optional<Cause> may_evict(PodId id, PodId victim, Reclaim& reclaim) const;
-    std::vector<PodId> borrowers();
+    std::vector<PodId> charged_for(PodId pod_id);
     [[nodiscard]] static bool moves(const Victims& victims);
     std::optional<Victims> find_moves(PodId id, VictimSearch& search,
                                       const std::function<bool(NodeId)>& is_possible);
@@ -122,8 +126,6 @@ class Scheduler {
     void take_turns(std::span<const PodId> pods, std::vector<Bind>& binds, std::vector<PodId>& left);
     void take_turn(GangId gang, std::vector<Bind>& binds, std::vector<PodId>& left);
     bool plan_again(std::vector<Bind>& binds, std::vector<PodId>& left);
-    std::optional<Bind> place_in(PodId id, const Domain* domain);
-    [[nodiscard]] Bind bind_of(PodId id) const;
     [[nodiscard]] std::optional<Domain> domain_to_keep(const Bind& bind) const;
     [[nodiscard]] std::int64_t units(const Bind& bind) const;
     [[nodiscard]] Reason making_room(PodId id, std::int64_t pods) const;

@@ -23,6 +23,13 @@ std::int64_t best_fit(const PodSpec& pod, const Node& node) {
 }  // namespace
 
 void Scorer::learn(const Cluster& cluster) {
+    if (demand_version_ != cluster.demand_version()) {
+        demand_version_ = cluster.demand_version();
+        expected_fill_ = {};
+        fgd_ = {};
+        doors_ = {};
+        ++epoch_;
+    }
     const Demand& demand = cluster.demand();
     // The nos score also tells how fragmented a cluster is, whatever the policy.
     const bool worths_moved = expected_fill_.learn(demand);

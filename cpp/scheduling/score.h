@@ -24,7 +24,8 @@ class Scorer {
   public:
     explicit Scorer(Policy policy) : policy_{policy} {}
 
-    // Follows the demand; changes epoch() when costs must be computed anew.
+    // Follows the demand in steps, from the beginning where it was set; changes epoch() when costs must be
+    // computed anew.
     void learn(const Cluster& cluster);
     [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
 
@@ -45,6 +46,7 @@ class Scorer {
     ExpectedFill expected_fill_;
     Fgd fgd_;
     Doors doors_;
+    std::uint64_t demand_version_ = 0;  // of the Cluster
     std::uint64_t epoch_ = 1;
 };
 

@@ -119,7 +119,8 @@ Turns::Key Turns::key(QuotaId quota) const {
 void Turns::line_up(QuotaId quota) {
     const Queue& queue = queues_[quota];
     if (queue.first < queue.places.size()) {
-        line_.push({key(quota), cluster_.quotas().habit(quota), queue.places[queue.first], quota});
+        const std::int64_t habit = quota.valid() ? cluster_.quotas().habit(quota) : 0;
+        line_.push({key(quota), habit, queue.places[queue.first], quota});
     }
 }
 

@@ -27,7 +27,7 @@ struct Excess {
 // goes beyond its min the least at that moment, of equal ones that which had less lately, of these in the
 // order given. So nobody borrows what another one is about to need for its own. Who has a lower priority does
 // not overtake within a quota by asking for less. Those for whom room was made go first. A gang is asked
-// about as a whole, and keeps together.
+// about as a whole, and keeps together: a member without quota may have to borrow as the others do.
 class Turns {
   public:
     Turns(const Cluster& cluster, std::vector<PodId> pods) : cluster_{cluster}, pods_{std::move(pods)} {}
@@ -59,8 +59,8 @@ class Turns {
     const Cluster& cluster_;
     std::vector<PodId> pods_;
     std::size_t at_ = 0;
-    std::map<GangId, bool> gangs_;  // those asked about, and whether they go first
-    std::map<QuotaId, Queue> queues_;
+    std::map<GangId, bool> gangs_;     // those asked about, and whether they go first
+    std::map<QuotaId, Queue> queues_;  // under an invalid one, members of gangs that borrow elsewhere
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> line_;
     QuotaId last_;  // whose Pod is at it
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -95,6 +96,7 @@ const std::optional<VictimSearch::Company>& VictimSearch::company(GangId gang) {
             company.members.push_back({member, *cause});
         }
     }
+    std::ranges::sort(company.members, {}, [&](const Victim& victim) { return cluster_.uid(victim.pod); });
     found->second = std::move(company);
     return found->second;
 }
@@ -208,17 +210,21 @@ void VictimSearch::take_all(Absence& absence, std::vector<Victim>& victims) cons
 std::optional<Victims> VictimSearch::elsewhere(NodeId node, const std::vector<PodId>& pods) {
     const Attempt attempt{cluster_};
     Allowances left = allowances_;
+    const auto goes = [&](PodId id) { return cluster_.pod(id).terminating || chosen_.contains(id); };
     std::vector<Victim> taken;
-    for (const PodId id : pods) {
-        if (fits_(node)) {
-            break;
-        }
-        const Pod& pod = cluster_.pod(id);
-        const bool can = pod.phase == Phase::bound && !pod.leaving && !pod.is_protected && can_go(id);
-        const auto cause = can ? may_(id) : std::nullopt;
-        if (cause && spend(left, id)) {
-            cluster_.set_leaving(id, true);
-            taken.push_back({id, *cause});
+    for (const bool is_free : {true, false}) {
+        for (const PodId id : pods) {
+            if (!is_free && fits_(node)) {
+                break;
+            }
+            const Pod& pod = cluster_.pod(id);
+            const bool can = goes(id) == is_free && pod.phase == Phase::bound && !pod.leaving &&
+                             !pod.is_protected && can_go(id);
+            const auto cause = can ? may_(id) : std::nullopt;
+            if (cause && (is_free || spend(left, id))) {
+                cluster_.set_leaving(id, true);
+                taken.push_back({id, *cause});
+            }
         }
     }
     if (!fits_(node)) {
@@ -232,7 +238,10 @@ std::optional<Victims> VictimSearch::elsewhere(NodeId node, const std::vector<Po
             needed.push_back(taken[i]);
         }
     }
-    Victims result{node, with_gangs(needed), toll(needed)};
+    std::vector<Victim> costly;
+    std::ranges::copy_if(needed, std::back_inserter(costly),
+                         [&](const Victim& victim) { return !goes(victim.pod); });
+    Victims result{node, with_gangs(needed), toll(costly)};
     return is_against_a_budget(result) ? std::nullopt : std::optional{std::move(result)};
 }
 

@@ -58,7 +58,7 @@ class VictimSearch {
     // thorough: every smaller set is tried as well, where there are not too many of them.
     [[nodiscard]] std::optional<Victims> on(NodeId node, bool thorough = false);
     // The first of these, wherever they are, without whose charge the Pod fits on the node, which has room
-    // for it. Needs an open Transaction.
+    // for it; those who go in any case before all others. Needs an open Transaction.
     [[nodiscard]] std::optional<Victims> elsewhere(NodeId node, const std::vector<PodId>& pods);
 
   private:

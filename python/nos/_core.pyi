@@ -3,10 +3,14 @@
 Units: cpu in milli-CPU; memory and ephemeral storage in bytes; every other resource in its own whole units;
 a share of one GPU in milli-GPU. Absurd or negative quantities, unknown operators and duplicate names raise ValueError.
 Nothing here reads a clock, starts a thread or does I/O: the same calls give the same answers.
+
+What goes in by value is immutable and equal by content, and has each argument of its constructor (`__match_args__`)
+as an attribute: what is made of those is equal. GPUs of one model are told apart from others by the GpuModel object:
+there is to be one of each.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Self, final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Self, final, overload
 
 class ClusterBusy(RuntimeError):  # noqa: N818
     """A Cluster was entered from a second thread while a call on it was running."""
@@ -15,37 +19,83 @@ class ClusterBusy(RuntimeError):  # noqa: N818
 class Requirement:
     """One node selector requirement; operator is In, NotIn, Exists, DoesNotExist, Gt or Lt."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, key: str, operator: str, values: Sequence[str] = ()) -> None: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def operator(self) -> str: ...
+    @property
+    def values(self) -> list[str]: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class SelectorTerm:
     """Requirements that must all hold: on a node's labels, and on its fields (metadata.name only)."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, expressions: Sequence[Requirement] = (), fields: Sequence[Requirement] = ()) -> None: ...
+    @property
+    def expressions(self) -> list[Requirement]: ...
+    @property
+    def fields(self) -> list[Requirement]: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class Taint:
     """A node's taint; effect is NoSchedule, PreferNoSchedule or NoExecute."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, key: str, value: str = "", effect: str = "NoSchedule") -> None: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def effect(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class Toleration:
     """As in a Pod: operator is Equal or Exists (an empty one means Equal); an empty key or effect matches all."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, key: str = "", operator: str = "Equal", value: str = "", effect: str = "") -> None: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def operator(self) -> str:
+        """Equal or Exists."""
+    @property
+    def value(self) -> str: ...
+    @property
+    def effect(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class HostPort:
     """A port that a Pod takes on its node; the addresses 0.0.0.0 and "" overlap every other one."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, port: int, protocol: str = "TCP", address: str = "0.0.0.0") -> None: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class PodLabels:
     """A Pod's namespace and labels: what selectors see of it. Immutable, equal and hashable by content."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, namespace: str = "", labels: Mapping[str, str] = ...) -> None: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -54,6 +104,7 @@ class PodSelector:
     """Which Pods: those of these namespaces, and of namespaces whose labels match namespace_labels, whose own labels
     match. Requirements (In, NotIn, Exists, DoesNotExist) must all hold; None selects nobody, none at all everybody."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         labels: Sequence[Requirement] | None,
@@ -61,12 +112,26 @@ class PodSelector:
         namespaces: Sequence[str] = (),
         namespace_labels: Sequence[Requirement] | None = None,
     ) -> None: ...
+    @property
+    def labels(self) -> list[Requirement] | None: ...
+    @property
+    def namespaces(self) -> list[str]:
+        """Sorted."""
+    @property
+    def namespace_labels(self) -> list[Requirement] | None: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class PodTerm:
     """Pods near by: those that the selector selects, on nodes with the same value of the label topology_key."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, topology_key: str, selector: PodSelector) -> None: ...
+    @property
+    def topology_key(self) -> str: ...
+    @property
+    def selector(self) -> PodSelector: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class SpreadConstraint:
@@ -74,6 +139,7 @@ class SpreadConstraint:
     ScheduleAnyway. honor_affinity, honor_taints: whether only nodes count that the Pod's node affinity allows, or whose
     taints it tolerates."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         topology_key: str,
@@ -85,6 +151,21 @@ class SpreadConstraint:
         honor_affinity: bool = True,
         honor_taints: bool = False,
     ) -> None: ...
+    @property
+    def topology_key(self) -> str: ...
+    @property
+    def selector(self) -> PodSelector: ...
+    @property
+    def max_skew(self) -> int: ...
+    @property
+    def min_domains(self) -> int: ...
+    @property
+    def required(self) -> bool: ...
+    @property
+    def honor_affinity(self) -> bool: ...
+    @property
+    def honor_taints(self) -> bool: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class VolumeClaim:
@@ -92,18 +173,25 @@ class VolumeClaim:
     that it can be used on, an OR of terms (None: every node). provision: where one can be made, an AND of ORs of terms
     (empty: anywhere, None: nowhere)."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         volumes: Sequence[tuple[str, Sequence[SelectorTerm] | None]] = ...,
         *,
         provision: Sequence[Sequence[SelectorTerm]] | None = None,
     ) -> None: ...
+    @property
+    def volumes(self) -> list[tuple[str, list[SelectorTerm] | None]]: ...
+    @property
+    def provision(self) -> list[list[SelectorTerm]] | None: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class GpuProfile:
     """One way to cut an instance from a GPU: `size` placement units from one of `starts` on. engines: how many of the
     model's engines it has for itself."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         name: str,
@@ -115,6 +203,21 @@ class GpuProfile:
         memory_mib: int = 0,
         engines: Mapping[str, int] = ...,
     ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def starts(self) -> list[int]: ...
+    @property
+    def compute_slices(self) -> int: ...
+    @property
+    def max_instances(self) -> int: ...
+    @property
+    def memory_mib(self) -> int: ...
+    @property
+    def engines(self) -> dict[str, int]: ...
+    def __eq__(self, other: object) -> bool: ...
 
 _Placement = tuple[str, int]  # a profile's name and its start unit
 
@@ -123,6 +226,7 @@ class GpuModel:
     """What a GPU model can be cut into. Instances do not overlap; of each profile there are at most max_instances;
     compute slices and engines add up to no more than the model's. 1 to 16 units. ValueError for other models."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         id: str,
@@ -141,6 +245,15 @@ class GpuModel:
         the others lie."""
     def room(self, instances: Sequence[_Placement]) -> dict[str, int]:
         """How many of each profile would fit beside these if no other came. ValueError when they cannot be together."""
+    @property
+    def compute_slices(self) -> int: ...
+    @property
+    def engines(self) -> dict[str, int]: ...
+    @property
+    def profiles(self) -> list[GpuProfile]:
+        """Each with all engines of the model."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Plan:
@@ -167,9 +280,17 @@ def repartition(
 class PackedGpu:
     """A GPU and what runs on it; free instances are not named, since they may be destroyed at no cost."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self, model: GpuModel, *, fixed: Sequence[_Placement] = ..., movable: Sequence[_Placement] = ...
     ) -> None: ...
+    @property
+    def model(self) -> GpuModel: ...
+    @property
+    def fixed(self) -> list[_Placement]: ...
+    @property
+    def movable(self) -> list[_Placement]: ...
+    def __eq__(self, other: object) -> bool: ...
 
 _Spot = tuple[int, str, int]  # a GPU's index, a profile's name and its start unit
 
@@ -211,6 +332,7 @@ class PodSpec:
     unsupported: what the Pod uses that nos does not handle; such a Pod waits with a Reason that names it.
     """
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         requests: Mapping[str, int],
@@ -235,6 +357,48 @@ class PodSpec:
         waits_for: str = "",
         unsupported: Sequence[str] = (),
     ) -> None: ...
+    @property
+    def requests(self) -> dict[str, int]:
+        """As given, without those of 0."""
+    @property
+    def gpu_share_milli(self) -> int: ...
+    @property
+    def node_selector(self) -> dict[str, str]: ...
+    @property
+    def affinity(self) -> list[SelectorTerm] | None: ...
+    @property
+    def preferred_affinity(self) -> list[tuple[int, SelectorTerm]]: ...
+    @property
+    def tolerations(self) -> list[Toleration]: ...
+    @property
+    def host_ports(self) -> list[HostPort]: ...
+    @property
+    def features(self) -> list[str]: ...
+    @property
+    def images(self) -> list[str]: ...
+    @property
+    def pod_affinity(self) -> list[PodTerm]: ...
+    @property
+    def pod_anti_affinity(self) -> list[PodTerm]: ...
+    @property
+    def preferred_pod_affinity(self) -> list[tuple[int, PodTerm]]: ...
+    @property
+    def spread(self) -> list[SpreadConstraint]: ...
+    @property
+    def spread_by_default(self) -> bool: ...
+    @property
+    def volume_affinity(self) -> list[list[SelectorTerm]]: ...
+    @property
+    def claims(self) -> list[VolumeClaim]: ...
+    @property
+    def sole_claims(self) -> list[str]: ...
+    @property
+    def volumes(self) -> list[tuple[str, str]]:
+        """Sorted, each once."""
+    @property
+    def waits_for(self) -> str: ...
+    @property
+    def unsupported(self) -> list[str]: ...
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -248,6 +412,7 @@ class GpuSpec:
     stays as it is, and nobody new gets any of it. fixed: it is not recut now, so only what is ready is given to Pods.
     One that cannot be cut is used while it is ready."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         model: GpuModel | None,
@@ -259,6 +424,21 @@ class GpuSpec:
         pod: str = "",
         instances: Sequence[tuple[str, int, bool, str]] = ...,
     ) -> None: ...
+    @property
+    def model(self) -> GpuModel | None: ...
+    @property
+    def mig(self) -> bool: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def healthy(self) -> bool: ...
+    @property
+    def fixed(self) -> bool: ...
+    @property
+    def pod(self) -> str: ...
+    @property
+    def instances(self) -> list[tuple[str, int, bool, str]]: ...
+    def __eq__(self, other: object) -> bool: ...
 
 _Held = tuple[int, str, int]  # GPU slot, profile, start unit
 
@@ -273,6 +453,7 @@ class NodeSpec:
     DRA devices only. gpu_memory_gb: of each of its GPUs, as quotas count it; 0: unknown, which counts 32.
     """
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         allocatable: Mapping[str, int],
@@ -288,6 +469,31 @@ class NodeSpec:
         by_dra: Sequence[str] = (),
         gpu_memory_gb: int = 0,
     ) -> None: ...
+    @property
+    def allocatable(self) -> dict[str, int]: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
+    @property
+    def taints(self) -> list[Taint]: ...
+    @property
+    def unschedulable(self) -> bool: ...
+    @property
+    def gpus(self) -> list[GpuSpec]: ...
+    @property
+    def images(self) -> dict[str, int]:
+        """By what stands for their names: # and a hash, which means the same image wherever a name does."""
+    @property
+    def features(self) -> list[str]:
+        """Sorted."""
+    @property
+    def attach_limits(self) -> dict[str, int]: ...
+    @property
+    def attached(self) -> list[tuple[str, str]]:
+        """Sorted, each once."""
+    @property
+    def by_dra(self) -> list[str]: ...
+    @property
+    def gpu_memory_gb(self) -> int: ...
     def __eq__(self, other: object) -> bool: ...
 
 @final
@@ -373,6 +579,7 @@ class QuotaSpec:
     of. ValueError when a namespace is named twice.
     """
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         namespaces: Sequence[str],
@@ -381,6 +588,15 @@ class QuotaSpec:
         max: Mapping[str, int] = ...,
         parent: str = "",
     ) -> None: ...
+    @property
+    def namespaces(self) -> list[str]:
+        """Sorted."""
+    @property
+    def min(self) -> dict[str, int]: ...
+    @property
+    def max(self) -> dict[str, int]: ...
+    @property
+    def parent(self) -> str: ...
     def __eq__(self, other: object) -> bool: ...
 
 @final
@@ -414,11 +630,14 @@ class Transaction:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
-@final
 class Cluster:
     """The ledger: nodes, their GPUs and the Pods, with every sum kept up to date. copy() is cheap and independent."""
 
+    @overload
     def __init__(self) -> None: ...
+    @overload
+    def __init__(self, of: Cluster) -> None:
+        """A copy of it."""
     def copy(self) -> Cluster:
         """An independent ledger. Raises RuntimeError while a transaction is open."""
     def upsert_node(self, name: str, spec: NodeSpec) -> None: ...
@@ -504,6 +723,37 @@ class Cluster:
     def remove_budget(self, name: str) -> bool: ...
     def expect(self, spec: PodSpec, pods: int = 1) -> None:
         """Count Pods as if they had arrived: a demand known in advance. The scores nos and fgd learn from arrivals."""
+    def restore(
+        self,
+        uid: str,
+        node: str,
+        *,
+        assumed: bool = False,
+        gpus: Sequence[int] = (),
+        instances: Sequence[_Held] = ...,
+        volumes: Sequence[str] = (),
+        leaving: bool = False,
+    ) -> None:
+        """Put a waiting Pod where it was, bound or assumed: with these GPUs and instances, as far as they are there,
+        and no more. leaving: it is to be evicted for another one. A profile may be # and its number in the model.
+        KeyError when unknown, ValueError when it does not wait, or nos does not cut the GPU of an instance."""
+    def set_demand(
+        self,
+        *,
+        counts: Sequence[tuple[int, int, int, int, int]],
+        instances: Sequence[tuple[str, int]],
+        arrivals: int,
+    ) -> None:
+        """The demand seen so far, in the place of all that was learned: what Pods ask for (cpu, memory, GPUs,
+        gpu_share_milli) and how many of each; MIG instances by what requests call the profile; and how many Pods ever
+        came. In 256ths of a Pod, but for the last. Schedulers, which follow it in steps, begin anew."""
+    def demand(self) -> dict[str, Any]:
+        """The demand seen so far, as `set_demand` takes it."""
+    def edits(self) -> list[tuple[str, dict[str, object]]]:
+        """The calls (method, keyword arguments) that make an equal ledger out of an empty one: new Schedulers on both
+        decide the same from then on, as long as both see the same. So does one that has been at work from when the
+        demand is set (`set_demand`): it follows the demand in steps. Names that begin with # stand in for what has
+        gone, and go at the end. RuntimeError while a transaction is open."""
     def transaction(self) -> Transaction: ...
     def node(self, name: str) -> NodeState:
         """KeyError when unknown."""
@@ -532,9 +782,11 @@ class Cluster:
 class Policy:
     """How nodes are chosen. score: nos, fgd, best-fit or first-fit."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, score: str = "nos") -> None: ...
     @property
     def score(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
 
 @final
 class Bind:
@@ -625,4 +877,182 @@ class Scheduler:
         """Names of the nodes where such a Pod would fit now, in node order, whatever its quota."""
     def fragmentation_ratio(self) -> float:
         """Of the free GPU, the part that will probably never be handed out to the demand seen here: 0 none, 1 all. Free
-        units beside MIG instances count as well; what each typical profile could not take of them is lost."""
+        units beside MIG instances count as well; what each typical profile could not take of them is lost. Changes no
+        decision."""
+
+@final
+class GpuUse:
+    """What becomes of the GPU of one node, in milli-GPU. Beside MIG instances in use, a GPU's other units are free."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def all(self) -> int: ...
+    @property
+    def free(self) -> int: ...
+    @property
+    def withheld(self) -> int:
+        """Neither taken nor free: it is unfit, or a stranger has it."""
+    @property
+    def stranded(self) -> dict[str, int]:
+        """Of what is free, what the demand seen lately cannot take: for want of geometry, cpu or memory, each part
+        counted once, under what is scarcest. A mean over the kinds of Pods that ask for GPU, by how many of each came:
+        what such Pods could not take if they alone came from now on."""
+
+def gpu_use(cluster: Cluster) -> list[GpuUse]:
+    """Of the nodes with GPUs that are there, in node order."""
+
+@final
+class NodeGroup:
+    """Nodes that can be had, all alike.
+
+    node: what each offers; it gets the label kubernetes.io/hostname with its name, unless there is one. Where nos cuts
+    the GPUs there is one GpuSpec per slot. price: of each, micro-dollars per hour. room: how many more can be had.
+    uses: what each takes of limits that groups share. ValueError when one of these is negative or absurd.
+    """
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, id: str, node: NodeSpec, *, price: int, room: int, uses: Mapping[str, int] = ...) -> None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def price(self) -> int: ...
+    @property
+    def room(self) -> int: ...
+    @property
+    def node(self) -> NodeSpec: ...
+    @property
+    def uses(self) -> dict[str, int]: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class NewNode:
+    """A node that is to be ordered, as it is in the Cluster already."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def name(self) -> str:
+        """The group's id, # and a number."""
+    @property
+    def pods(self) -> list[str]:
+        """The uids of those who are to run there."""
+    @property
+    def cuts(self) -> list[tuple[bool, list[_Placement]]]:
+        """What its GPUs are to become, by slot, as in Cluster.targets."""
+
+@final
+class ScaleUp:
+    """Which nodes let those run that wait."""
+
+    @property
+    def nodes(self) -> list[NewNode]: ...
+    @property
+    def binds(self) -> list[Bind]:
+        """Who found a place on nodes that are there already."""
+    @property
+    def left(self) -> list[tuple[str, str]]:
+        """Who still waits though a node might help (uid), and what forbids it in each group, for people."""
+    @property
+    def price(self) -> int:
+        """Of the nodes, micro-dollars per hour."""
+    @property
+    def bound(self) -> int:
+        """Nothing that places as much is cheaper than this, micro-dollars per hour; 0 where nothing better is known."""
+    @property
+    def first_fit_price(self) -> int:
+        """What first-fit-decreasing takes for what it places, which may be fewer Pods."""
+    @property
+    def exact(self) -> bool:
+        """Whether it is proven that no plan places more, or as much at a lower price."""
+
+def scale_up(
+    cluster: Cluster,
+    groups: Sequence[NodeGroup],
+    *,
+    limits: Mapping[str, int] = ...,
+    policy: Policy = ...,
+    most_steps: int = ...,
+) -> ScaleUp:
+    """Plan nodes for the Pods that a cycle cannot place, by repartition and evictions neither.
+
+    As many Pods as can be of the highest priority get a place, then of the next priority, and so on; gangs as a whole.
+    Of the plans that do, one of the lowest price; of these the fewest nodes. limits: how much there is of what groups
+    share. most_steps bounds the search for what is proven best; beyond it the plan is a good one.
+
+    The cluster is edited, so it should be a copy: afterwards it is as it would be, new nodes and assumed Pods included.
+    Releases the GIL. ValueError when two groups have one id, or one uses a limit that is not there.
+    """
+
+@final
+class Removable:
+    """A node that may go if its Pods have a place elsewhere. price: what it costs, micro-dollars per hour, 0 to 10^12.
+    limit: the name in `spare` that says how many like it may go; "": no limit."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, node: str, *, price: int, limit: str = "") -> None: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def price(self) -> int: ...
+    @property
+    def limit(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class Removal:
+    """One step of a scale-down: these nodes go once these Pods are elsewhere. Feasible after those before it."""
+
+    @property
+    def nodes(self) -> list[str]:
+        """More than one where a gang moves as a whole, or one new node takes the place of several."""
+    @property
+    def moves(self) -> list[tuple[str, str]]:
+        """A Pod's uid, and a node where there is room for it. No Pod moves twice."""
+    @property
+    def new(self) -> list[NewNode]:
+        """The cheaper node that takes their place, mostly none. It has to be there first."""
+    @property
+    def saved(self) -> int:
+        """Micro-dollars per hour, after the price of what is new."""
+
+@final
+class ScaleDown:
+    """Which nodes are not needed."""
+
+    @property
+    def steps(self) -> list[Removal]: ...
+    @property
+    def saved(self) -> int:
+        """By all steps, micro-dollars per hour."""
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """Nodes that could have been removed and stay, and why, for people."""
+
+def scale_down(
+    cluster: Cluster,
+    nodes: Sequence[Removable],
+    *,
+    movable: Collection[str],
+    ignored: Collection[str] = (),
+    spare: Mapping[str, int] = ...,
+    groups: Sequence[NodeGroup] = (),
+    limits: Mapping[str, int] = ...,
+    move_price: int = 0,
+    policy: Policy = ...,
+    most_steps: int = 100_000,
+) -> ScaleDown:
+    """Which of these nodes to empty, and where their Pods go, after the waiting Pods are placed. Edits `cluster`, which
+    is to be a copy: afterwards it is the cluster as it would be.
+
+    movable: uids of Pods that may be moved. ignored: uids of those that go with their node. A node stays where any
+    other Pod is that is not terminating, where a budget does not allow an eviction, or where a gang would lose Pods
+    that it needs: it moves as a whole, from at most three nodes, or not at all. spare: how many nodes may go, by limit.
+    move_price: what it costs to move a Pod, micro-dollars per hour; a node with Pods goes only if it costs more than
+    its moves, an empty one in any case. most_steps bounds the search, in attempts to place a Pod. Of at most six nodes
+    the best set is found, if it finds a place for the Pods of that set. Releases the GIL. ValueError for a node named
+    twice, a negative price, a limit without spare, or groups that make no sense.
+
+    groups, limits: as in scale_up, nodes that can be had. Of the nodes that are left up to three go in exchange for a
+    new one if their Pods fit there and on what is free, and if that saves more than the moves cost.
+    """

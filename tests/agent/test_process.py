@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nos.agent.gpus import WHOLE
 from nos.agent.journal import Journal, alone
 from nos.kube.gpunode import Spec
 from nos.testbed.nvml_sim import NvmlSim
+from tests.prometheus import promtool
 
 from .conftest import Machine
 from .fake_kubelet import eventually
@@ -89,6 +91,28 @@ def test_without_an_api_server_the_cut_is_restored_and_served(folder: Path, mach
             lambda: there(sim, 0).keys() == before.keys() and all(there(sim, 0).values()), "it is back", 30
         )
         await eventually(lambda: node.kubelet.knows(sim.gpus[1].uuid), "the other one is whole")
+        assert await node.stop() == 0
+
+    play(folder, scene)
+
+
+def test_metrics_are_served_and_prometheus_has_nothing_to_say_of_them(folder: Path, machine: Machine) -> None:
+    sim = machine("a30-24gb")
+
+    async def scene(node: Node) -> None:
+        Journal(node.settings.state).write_spec(Spec((want(0, True, places("1g.6gb@0")),)))
+        await node.start(sim.environment)
+        await eventually(lambda: len(node.kubelet.lists.get(SMALL, ())) == 1, "it is cut", 40)
+        address = node.said().partition("health on ")[2].split()[0]
+
+        def scrape() -> str:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                return str(answer.read().decode())
+
+        text = await asyncio.to_thread(scrape)
+        assert 'nos_agent_instance_memory_bytes{gpu="0",profile="1g.6gb",start="0"}' in text
+        assert 'nos_agent_operation_seconds_count{operation="create",result="done"} 1.0' in text
+        assert await asyncio.to_thread(promtool, "check", "metrics", text=text) == ""
         assert await node.stop() == 0
 
     play(folder, scene)

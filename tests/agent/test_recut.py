@@ -246,7 +246,7 @@ def test_a_lost_gpu_takes_its_instances_with_it_and_they_are_told_of(folder: Pat
         await eventually(lambda: rig.kubelet.lists.get("nvidia.com/mig-1g.10gb") == {device: "Unhealthy"}, "it is sick")
         assert rig.advertised() == {sim.gpus[1].uuid: WHOLE}
         assert rig.kubelet.lists[WHOLE] == {sim.gpus[1].uuid: "Healthy"}  # nor is it taken for a whole one
-        assert await rig.recut(0, False) == "the GPU is lost"
+        assert await rig.recut(0, False) == "the GPU is lost: reset it, or restart the node"
         assert await rig.recut(1, True) == ""
 
     play(folder, sim, scene)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -34,13 +35,32 @@ def test_version_loads_nothing_heavy() -> None:
 def test_help_lists_the_commands() -> None:
     result = nos("--help")
     assert result.returncode == 0
-    for command in ("simulate", "testbed", "controller", "mig"):
+    for command in ("simulate", "testbed", "controller", "mig", "scale", "top", "why"):
         assert command in result.stdout
 
 
 def test_a_command_is_imported_alone() -> None:
     code = "import atexit, sys; atexit.register(lambda: print([m for m in sys.modules if m.startswith('nos.cli.')]))"
     assert nos("simulate", "--help", code=code).stdout.splitlines()[-1] == "['nos.cli.simulate']"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        (["controller", "--config", "/nonexistent"], set()),
+        (["agent", "--node", "n", "--hand", "by-mail"], {"nos.kube.decode"}),
+        (["front", "--log-format", "xml"], {"grpc", "nos.kube.decode", "prometheus_client", "pynvml"}),
+    ],
+)
+def test_what_runs_in_a_cluster_holds_nothing_in_memory_that_it_does_not_need(
+    arguments: list[str], more: set[str]
+) -> None:
+    """All is imported when the command line turns out to be wrong."""
+    unwanted = {"kubernetes", "opentelemetry", "pydantic", "requests", "rich"} | more
+    code = f"import atexit, sys; atexit.register(lambda: print(sorted({unwanted!r} & set(sys.modules))))"
+    result = nos(*arguments, code=code)
+    assert result.returncode == 2
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["simulate", "--nonsense"]])
@@ -60,3 +80,8 @@ def test_a_broken_command_does_not_take_the_others_with_it() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert "Traceback" not in result.stderr
+
+
+def test_kubectl_finds_it_as_a_plugin() -> None:
+    names = {entry.name: entry.value for entry in entry_points(group="console_scripts")}
+    assert names["kubectl-nos"] == names["nos"] == "nos.cli:main"

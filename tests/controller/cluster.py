@@ -141,7 +141,8 @@ class Controller:
     def __init__(self, kubeconfig: Path, directory: Path, **settings: Any) -> None:
         self.log = directory / f"controller-{time.monotonic_ns()}.log"
         config = directory / f"{self.log.stem}.yaml"
-        chosen = {"kubeconfig": str(kubeconfig), "healthAddress": "127.0.0.1:0", "verbose": False} | settings
+        chosen = {"kubeconfig": str(kubeconfig), "healthAddress": "127.0.0.1:0", "verbose": False}
+        chosen |= {"dashboard": {"address": ""}} | settings
         config.write_text(json.dumps(chosen))
         self._argv = [sys.executable, "-c", _MAIN, "controller", "--config", str(config)]
 
@@ -154,7 +155,7 @@ class Controller:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.stop()
-        if kind is not None:
+        if kind is not None or self.process.returncode:
             print(self.said())
         assert "Traceback" not in self.said(), self.said()
 
@@ -178,12 +179,22 @@ class Controller:
         assert self.process.poll() is None, self.said()
         return self
 
-    def probe(self, path: str) -> tuple[int, str]:
-        """Ask /livez or /readyz."""
+    @property
+    def address(self) -> str:
+        """Of its health, once it has one."""
         eventually(lambda: "health on" in self.said() or self.process.poll() is not None)
-        address = self.said().partition("health on ")[2].split()[0]
+        return self.said().partition("health on ")[2].split()[0]
+
+    @property
+    def dashboard(self) -> str:
+        """The URL of its dashboard, once it has one."""
+        eventually(lambda: "dashboard on" in self.said() or self.process.poll() is not None)
+        return self.said().partition("dashboard on ")[2].split()[0]
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Ask /livez, /readyz or /metrics."""
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode().strip()
         except urllib.error.HTTPError as error:
             with error:

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from nos.testbed import Testbed
-from tests.controller.cluster import Cluster, Controller
+from tests.controller.cluster import Cluster, Controller, eventually
 from tests.controller.fault_proxy import FaultProxy
 from tests.controller.teams import TEAMS, Teams
+from tests.deploy.rights import in_force
 
 RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "controller" / "rbac.yaml"
 _GROUP = "/apis/rbac.authorization.k8s.io/v1"
@@ -25,12 +26,14 @@ def role(testbed: Testbed) -> Testbed:
     testbed.install_crds()
     api = testbed.api
     api.create("/api/v1/namespaces", {"metadata": {"name": "nebuly-nos"}})
-    for item in yaml.safe_load_all(RBAC.read_text()):
+    items = list(yaml.safe_load_all(RBAC.read_text()))
+    for item in items:
         if "subjects" in item:
             item["subjects"][0]["namespace"] = "nos-system"  # where the testbed's nos user lives
         namespace = item["metadata"].get("namespace")
         where = f"{_GROUP}/namespaces/{namespace}" if namespace else _GROUP
         api.create(f"{where}/{item['kind'].lower()}s", item)
+    eventually(lambda: in_force(api, items), why="the role is in force")
     return testbed
 
 

@@ -22,6 +22,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from nos.kube.connector import Connector
 from nos.testbed.testbed import NOS_USER
 
 _HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
@@ -123,8 +124,7 @@ class FaultProxy:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _open(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        self._session = aiohttp.ClientSession(connector=Connector(limit=0), auto_decompress=False)
 
     async def _close(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -132,7 +132,6 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
-        await asyncio.sleep(0.1)  # aiohttp closes TLS connections in later turns of the loop, and tells nobody when
 
     async def _listen(self) -> None:
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
@@ -170,7 +169,7 @@ class FaultProxy:
         body = await request.read()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
         async with self._session.request(
-            request.method, self._server + request.path_qs, headers=headers, data=body, timeout=timeout
+            request.method, self._server + request.path_qs, headers=headers, data=body, timeout=timeout, ssl=self._tls
         ) as answer:
             kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
             if "watch=1" not in request.query_string or answer.status != 200:

@@ -121,7 +121,7 @@ class Agents:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="agents", daemon=True)
 
-    def add(self, name: str, gpus: int = 1) -> Node:
+    def add(self, name: str, gpus: int = 1, *, fails: Callable[[int], str] = lambda _: "") -> Node:
         """Play the agent of this node too: its GPUNode is there when this returns."""
         uid = self.api.get(f"/api/v1/nodes/{name}")["metadata"]["uid"]
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
@@ -129,6 +129,7 @@ class Agents:
         body = {"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": metadata}
         assert self.api.create(GPU_NODES, body)
         node = Node(name, gpus)
+        node.fails = fails
         node.generation = node.seen = 1
         self._report(node, self.get(name), {})
         self.nodes[name] = node

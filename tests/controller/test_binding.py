@@ -19,7 +19,7 @@ def test_a_pod_is_bound_and_the_decision_is_on_it(cluster: Cluster, controller: 
     pod = cluster.bound("assigned")
     assert pod["metadata"]["annotations"]["nos.nebuly.com/gpus"] == "0,1"
     scheduled = eventually(lambda: [e for e in cluster.events("assigned") if e["reason"] == "Scheduled"])
-    assert scheduled[0]["note"].endswith(f"to {pod['spec']['nodeName']}, GPU 0,1")
+    assert scheduled[0]["note"].endswith(f"to {pod['spec']['nodeName']}, GPUs 0,1")
     assert scheduled[0]["reportingController"] == "nos-scheduler"
 
 

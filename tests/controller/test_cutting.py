@@ -73,7 +73,7 @@ def test_a_whole_gpu_is_cut_and_the_pod_bound_when_it_is_ready(
     controller().schedules()
     mig_pod(cluster, "a")
     eventually(lambda: agents.spec(node.name))
-    cluster.waits("a", f"needs repartition: in flight on node {node.name}")
+    cluster.waits("a", f"Needs repartition: GPUs of node {node.name} are being cut")
     condition = cluster.condition("a")
     assert (condition["status"], condition["reason"]) == ("False", "Repartitioning")
     assert not node.gpus[0]["instances"]
@@ -134,7 +134,7 @@ def test_a_silent_node_holds_back_only_itself(cluster: Cluster, controller: Star
     for number in range(2):
         mig_pod(cluster, f"p-{number}", "7g.80gb")
         assert held(cluster.bound(f"p-{number}", within=10))[0] in {node.name for node in others}
-    cluster.waits("stuck", "in flight")
+    cluster.waits("stuck", "are being cut")
     # When patience has ended nos asks no more there: the Pod is Pending, and says what it lacks.
     eventually(lambda: "is not recut now" in cluster.condition("stuck").get("message", ""), within=60)
     silent.acts = True
@@ -297,9 +297,9 @@ def test_an_instance_that_a_spec_on_its_way_destroys_is_given_to_nobody(
     controller().schedules()
     mig_pod(cluster, "first")
     cluster.bound("first")
+    eventually(lambda: "default/first" in str(agents.get(node.name)), why="its agent has seen it")
     cluster.delete("first")
-    eventually(lambda: cluster.get("first") is None)
-    eventually(lambda: "default/first" not in str(agents.get(node.name)))
+    eventually(lambda: "default/first" not in str(agents.get(node.name)), why="and that it is gone")
     node.acts = False
     mig_pod(cluster, "large", "7g.80gb")
     eventually(lambda: agents.spec(node.name)[0] == (True, ["7g.80gb@0"]))

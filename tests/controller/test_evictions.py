@@ -103,13 +103,13 @@ def test_the_room_of_a_pod_goes_to_one_of_higher_priority(
     note = f"Preempted by Pod default/urgent on node {node}"
     assert (told["status"], told["reason"], told["message"]) == ("True", "PreemptionByScheduler", note)
     eventually(lambda: cluster.get("urgent")["status"].get("nominatedNodeName") == node, why="it is nominated")
-    cluster.waits("urgent", "room is made for it")
+    cluster.waits("urgent", "Room is made for it")
     assert cluster.condition("urgent")["reason"] == "MakingRoom"  # so that no autoscaler adds a node
 
     of_victim = eventually(lambda: [e for e in cluster.events("less") if e["reason"] == "Preempted"])
     assert [(e["note"], e["related"]["name"], e["action"]) for e in of_victim] == [(note, "urgent", "Preempting")]
     of_preemptor = eventually(lambda: [e for e in cluster.events("urgent") if e["reason"] == "Preempting"])
-    assert [e["note"] for e in of_preemptor] == [f"Makes room on node {node}: evicts default/less"]
+    assert [e["note"] for e in of_preemptor] == [f"Evicts 1 Pod to make room on node {node}: default/less"]
 
     pod(cluster, "meanwhile", "low")  # its room is kept
     cluster.waits("meanwhile", "")

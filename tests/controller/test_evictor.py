@@ -140,6 +140,7 @@ def test_nobody_goes_for_one_who_does_not_wait_or_when_we_do_not_lead(cluster: C
             r.evictor.wanted([victim])
             await until(lambda: r.evictor.granted == 1)
             assert r.posted() == ["v"]
+            assert (r.evictor.causes, r.evictor.reclaimed) == ({"reclaim": 1}, {"": 1})  # "": it has no quota
 
     asyncio.run(run())
 
@@ -201,11 +202,12 @@ def test_one_that_is_asked_for_by_name_goes_for_a_reason_of_its_own(cluster: Clu
     async def run() -> None:
         async with rig(cluster, proxy) as r:
             victim = r.victim("v")
-            r.evictor.evict(NAMESPACE, "v", victim.uid, "Its gang has lost members")
+            r.evictor.evict(NAMESPACE, "v", victim.uid, "Its gang has lost members", cause="gang")
             r.evictor.wanted([])
             await until(lambda: r.evictor.granted == 1)
             assert r.told == ["v -> Its gang has lost members"]
-            r.evictor.evict(NAMESPACE, "v", victim.uid, "Its gang has lost members")
+            assert r.evictor.causes == {"gang": 1}
+            r.evictor.evict(NAMESPACE, "v", victim.uid, "Its gang has lost members", cause="gang")
             await asyncio.sleep(0.2)
             assert r.posted() == ["v"]
 

@@ -245,6 +245,7 @@ def test_a_server_that_streams_no_lists(cluster: Cluster, controller: Start, pro
     cluster.assert_sound()
 
 
+@pytest.mark.refused  # an API server that has just begun does not know the roles yet
 def test_an_api_server_that_restarts_under_load(cluster: Cluster, controller: Start) -> None:
     cluster.testbed.add_nodes({"8xH100": 20})
     running = controller().schedules()

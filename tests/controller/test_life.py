@@ -119,6 +119,27 @@ def test_a_role_that_lacks_something_is_named(controller: Start, proxy: FaultPro
 
 
 @pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("gpunodes", "no GPU is cut"),
+        ("elasticquotas", "nobody has any"),
+        ("compositeelasticquotas", "nobody has any"),
+    ],
+)
+@pytest.mark.usefixtures("cluster")
+def test_what_it_may_not_see_yet_does_not_count_as_not_there(
+    controller: Start, proxy: FaultProxy, kind: str, what: str
+) -> None:
+    """An API server that has just started refuses until it knows the roles."""
+    path = f"/apis/nos.nebuly.com/v1alpha1/{kind}"
+    proxy.fault("GET", f"{path}?", times=3, status=403)
+    running = controller(proxy.kubeconfig).schedules()
+    said = running.said()
+    assert said.count(f"{path}: asking again: 403") == 3
+    assert what not in said
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"schedulerNam": "x"}, "schedulerNam: unknown field; there are kubeconfig, "),

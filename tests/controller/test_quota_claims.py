@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nos.controller.quota_claims import Counted, Verdict, resolve
 from nos.kube.quota import COMPOSITE, ELASTIC, Metadata, Quota, Spec
+from tests.sentences import assert_sentences
 
 
 def quota(key: str, *namespaces: str, age: int = 0, uid: str = "", **spec: Any) -> Quota:
@@ -33,31 +34,31 @@ def test_quotas_that_agree_count_as_they_are() -> None:
     plain = quota("a/q", min={"cpu": 1}, max={"cpu": 2})
     both = quota("teams/q", "b", "c", min={"nvidia.com/gpu": 4})
     assert resolve([plain, both]) == {
-        "elasticquota/a/q": Verdict(Counted(("a",), {"cpu": 1000}, {"cpu": 2000}), True, "Counting", ""),
-        "compositeelasticquota/teams/q": Verdict(Counted(("b", "c"), {"nvidia.com/gpu": 4}, {}), True, "Counting", ""),
+        "ElasticQuota a/q": Verdict(Counted(("a",), {"cpu": 1000}, {"cpu": 2000}), True, "Counting", ""),
+        "CompositeElasticQuota teams/q": Verdict(Counted(("b", "c"), {"nvidia.com/gpu": 4}, {}), True, "Counting", ""),
     }
 
 
 def test_a_composite_goes_before_an_older_plain_one() -> None:
     verdicts = resolve([quota("a/q", age=9), quota("teams/q", "a", "b")])
-    assert counted(verdicts, "compositeelasticquota/teams/q").namespaces == ("a", "b")
-    loser, winner = verdicts["elasticquota/a/q"], verdicts["compositeelasticquota/teams/q"]
+    assert counted(verdicts, "CompositeElasticQuota teams/q").namespaces == ("a", "b")
+    loser, winner = verdicts["ElasticQuota a/q"], verdicts["CompositeElasticQuota teams/q"]
     assert (loser.counted, loser.ready, loser.reason) == (None, False, "NamespaceTaken")
-    assert loser.message == ("namespace a counts under CompositeElasticQuota teams/q: take it out of one of the two")
+    assert loser.message == ("Namespace a counts under CompositeElasticQuota teams/q: take it out of one of the two.")
     assert (winner.ready, winner.reason) == (True, "NamespaceContested")
-    assert winner.message == "namespace a is also in ElasticQuota a/q, where it does not count"
+    assert winner.message == "Namespace a is also in ElasticQuota a/q, where it does not count."
 
 
 def test_the_older_goes_first_then_the_smaller_uid() -> None:
     verdicts = resolve([quota("t/new", "a", "b"), quota("t/old", "a", age=1), quota("a/x", uid="2"), quota("b/y")])
-    assert counted(verdicts, "compositeelasticquota/t/old").namespaces == ("a",)
-    assert counted(verdicts, "compositeelasticquota/t/new").namespaces == (
+    assert counted(verdicts, "CompositeElasticQuota t/old").namespaces == ("a",)
+    assert counted(verdicts, "CompositeElasticQuota t/new").namespaces == (
         "b",
     )  # it lost one, and counts for the other
-    assert not verdicts["compositeelasticquota/t/new"].ready
+    assert not verdicts["CompositeElasticQuota t/new"].ready
     twins = resolve([quota("a/one", uid="2"), quota("a/two", uid="1")])
-    assert twins["elasticquota/a/one"].counted is None
-    assert counted(twins, "elasticquota/a/two").namespaces == ("a",)
+    assert twins["ElasticQuota a/one"].counted is None
+    assert counted(twins, "ElasticQuota a/two").namespaces == ("a",)
 
 
 def test_one_that_got_nothing_counts_for_nothing_but_one_that_claims_nothing_is_a_group() -> None:
@@ -69,8 +70,8 @@ def test_one_that_got_nothing_counts_for_nothing_but_one_that_claims_nothing_is_
     taken = quota("a/taken", "x", min={"cpu": 4})
     verdicts = resolve([quota("a/winner", "x", age=1), taken, quota("c/q", parent="a/taken")])
     assert verdicts[taken.name].counted is None
-    assert counted(verdicts, "elasticquota/c/q").parent == ""
-    assert verdicts["elasticquota/c/q"].reason == "ParentNotCounted"
+    assert counted(verdicts, "ElasticQuota c/q").parent == ""
+    assert verdicts["ElasticQuota c/q"].reason == "ParentNotCounted"
 
 
 def test_a_parent_is_of_either_kind_the_composite_first() -> None:
@@ -86,7 +87,7 @@ def test_a_parent_that_is_not_there_is_said() -> None:
     verdict = resolve([child])[child.name]
     assert verdict.counted == Counted(("a",), {}, {})
     assert (verdict.ready, verdict.reason) == (False, "ParentNotFound")
-    assert "there is no quota a/ml" in verdict.message
+    assert "There is no quota a/ml" in verdict.message
 
 
 def test_a_circle_is_cut_and_said_in_each_of_it() -> None:
@@ -110,8 +111,10 @@ def test_mins_of_children_above_the_parents_are_said_at_the_parent() -> None:
     children = [quota(f"{n}/q", parent="t/research", min={"nvidia.com/gpu": 6, "cpu": 1}) for n in "ab"]
     verdict = resolve([parent, between, *children])[parent.name]
     assert (verdict.ready, verdict.reason) == (False, "MinBelowChildren")  # 6 + 6 = 12 > 8, cpu 1 + 1 = 2 <= 3
-    assert "the mins of its children add up to nvidia.com/gpu 12, its own min is 8: their sum counts" in verdict.message
-    assert "nvidia.com/gpu 12, its max is 10, which holds" in verdict.message
+    assert (
+        "The mins of its children add up to 12 of nvidia.com/gpu, its own min is 8: their sum counts" in verdict.message
+    )
+    assert "12 of nvidia.com/gpu, its max is 10, which holds" in verdict.message
     assert "cpu" not in verdict.message
     raised = quota("t/ml", "-", min={"nvidia.com/gpu": 12}, max={"nvidia.com/gpu": 12})
     assert all(v.ready for v in resolve([raised, between, *children]).values())
@@ -167,6 +170,8 @@ def test_whatever_the_quotas_what_counts_makes_sense(crowd: list[Quota], chance:
         held = verdict.counted.namespaces if verdict.counted else ()
         if set(held) != set(one.namespaces):
             assert not verdict.ready
+        if verdict.reason != "Counting":
+            assert_sentences(verdict.message)
         rivals = [other for other in crowd if other is not one and set(other.namespaces) & set(one.namespaces)]
         for rival in rivals:  # both say it
-            assert rival.title in verdict.message or not verdict.ready
+            assert rival.name in verdict.message or not verdict.ready

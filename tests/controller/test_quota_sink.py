@@ -48,7 +48,7 @@ async def test_a_namespace_moves_from_one_quota_to_another() -> None:
     assert not has(ledger, plain.name)
     assert ledger.cluster.quota(composite.name).used == {"nvidia.com/gpu": 2}
     assert ledger.cluster.quota(composite.name).capacities() == [("u-a", False)]
-    assert (ledger.quotas.of("ml"), ledger.quotas.title_of("ml")) == (composite.name, "CompositeElasticQuota t/q")
+    assert ledger.quotas.of("ml") == composite.name == "CompositeElasticQuota t/q"
     remove(ledger, composite)
     await settled()
     assert ledger.cluster.quota(plain.name).used == {"nvidia.com/gpu": 2}

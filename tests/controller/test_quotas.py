@@ -60,10 +60,10 @@ def test_a_namespace_under_two_quotas_is_said_of_both(teams: Teams, controller: 
     teams.quota("ceq", "default", namespaces=["team-a", "team-b"], min={"nvidia.com/gpu": 4})
     loser = eventually(lambda: (c := teams.ready("eq", "team-a")).get("reason") == "NamespaceTaken" and c)
     assert loser["status"] == "False"
-    assert "namespace team-a counts under CompositeElasticQuota default/q" in loser["message"]
+    assert "Namespace team-a counts under CompositeElasticQuota default/q" in loser["message"]
     winner = eventually(lambda: (c := teams.ready("ceq", "default")).get("reason") == "NamespaceContested" and c)
     assert winner["status"] == "True"
-    assert "namespace team-a is also in ElasticQuota team-a/q" in winner["message"]
+    assert "Namespace team-a is also in ElasticQuota team-a/q" in winner["message"]
     teams.pod("team-a", "a")
     teams.pod("team-b", "b")
     teams.bound("team-a", "a")
@@ -92,7 +92,7 @@ def test_parents_are_found_and_circles_said(teams: Teams, controller: Start) -> 
     teams.used("ceq", "default", usage="gpu 2/8")
     teams.quota("eq", "team-a", min={"nvidia.com/gpu": 5}, parent="default/q")
     below = eventually(lambda: (c := teams.ready("ceq", "default")).get("reason") == "MinBelowChildren" and c)
-    assert "add up to nvidia.com/gpu 9, its own min is 8" in below["message"]
+    assert "add up to 9 of nvidia.com/gpu, its own min is 8" in below["message"]
     teams.quota("eq", "team-a", min={"nvidia.com/gpu": 4}, parent="team-b/q")
     teams.quota("eq", "team-b", min={"nvidia.com/gpu": 4}, parent="team-a/q")
     for team in TEAMS:

@@ -58,7 +58,7 @@ def test_a_pod_that_its_kubelet_does_not_admit(cluster: Cluster, proxy: FaultPro
 
     eventually(lambda: counted(running) == {"OutOfnvidia.com/gpu": 1, "NodePorts": 1}, why=running.said())
     told = eventually(lambda: [e for e in cluster.events("lost") if e["reason"] == "RejectedByKubelet"])
-    assert [event["note"] for event in told] == [f"Node n did not admit it: {FULL}"]
+    assert [event["note"] for event in told] == [f"Node n did not admit this Pod: {FULL}"]
     assert not [e for e in cluster.events("others") if e["reason"] == "RejectedByKubelet"]
     # Each time the node was asked what room it has now.
     assert len([request for request in proxy.requests if request.startswith("GET /api/v1/nodes/n")]) == 2

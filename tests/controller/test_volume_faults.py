@@ -73,7 +73,9 @@ def test_a_write_that_is_refused_for_good_gives_the_pod_back(
     proxy.fault("PATCH", VOLUME, times=1, status=403)
     controller(proxy.kubeconfig).schedules()
     cluster.pod("train", **using("data"))
-    eventually(lambda: [e for e in cluster.events("train") if "Is placed anew: binding volumes: 403" in e["note"]])
+    eventually(
+        lambda: [e for e in cluster.events("train") if "Another place is looked for: binding volumes: 403" in e["note"]]
+    )
     cluster.bound("train")
 
 

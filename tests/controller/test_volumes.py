@@ -96,7 +96,7 @@ def test_a_volume_is_made_where_the_pod_is_to_run(
     provisioner.acts = False
     cluster.pod("train", **using("data"))
     node = eventually(lambda: volumes.get_claim("data")["metadata"].get("annotations", {}).get(SELECTED))
-    cluster.waits("train", f"binding volumes on node {node}: data")
+    cluster.waits("train", f"Binding volumes on node {node}: data")
     assert cluster.condition("train")["reason"] == "BindingVolumes"  # no autoscaler is to act on it
     provisioner.acts = True
     assert cluster.bound("train")["spec"]["nodeName"] == node

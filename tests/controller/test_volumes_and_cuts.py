@@ -50,7 +50,7 @@ def test_the_gpu_is_cut_before_a_volume_ties_the_pod_to_its_node(
     controller().schedules()
     mig_pod(cluster, "train", **using("data"))
     eventually(lambda: agents.spec(node.name))
-    cluster.waits("train", f"needs repartition: in flight on node {node.name}")
+    cluster.waits("train", f"Needs repartition: GPUs of node {node.name} are being cut")
     assert not selected(volumes)
     node.acts = True
     assert eventually(lambda: selected(volumes)) == node.name

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -108,6 +109,10 @@ def test_kept_it_runs_the_sample_pod_until_it_is_stopped(start: Start, tmp_path:
         script += "kubectl get pod my-pod -o jsonpath='{.status.phase} on {.spec.nodeName}'\n"
         said = subprocess.run(["bash", "-ec", f"#{script}"], capture_output=True, text=True, timeout=60)
         assert re.search(r"Running on (8xh100|2xt4)-\d$", said.stdout), said
+        page = re.search(r"See them: (http://127\.0\.0\.1:\d+/)\n", script)
+        assert page, script
+        with urllib.request.urlopen(f"{page[1]}api/state", timeout=10) as answer:
+            assert len(json.load(answer)["snapshot"]["nodes"]) > 2
         status = subprocess.run([*COMMAND, "testbed", "status", f"--state-dir={kept}"], capture_output=True, text=True)
         assert status.returncode == 0
         assert re.search(r"^nos-controller .* ok$", status.stdout, re.MULTILINE)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import nos.demo
 from nos.kube import crds
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-LINKS = [*crds.FILES, Path(nos.demo.__file__).with_name("rbac.yaml")]
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+SOURCE = ROOT / "python" / "nos"
+LINKS = [*sorted((SOURCE / "kube" / "crds").glob("*.yaml")), SOURCE / "demo" / "rbac.yaml"]
 
 
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)

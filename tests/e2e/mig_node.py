@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from nos.testbed import Testbed
 from nos.testbed.credentials import write_kubeconfig
 from nos.testbed.gpus import AGENT, SimulatedGpus
+from nos.testbed.nvml_sim import NvmlSim
 from nos.testbed.realnode import IMAGE, RealNode
+from tests.deploy.rights import in_force
 
 PODS = "/api/v1/namespaces/default/pods"
 GPU_NODES = "/apis/nos.nebuly.com/v1alpha1/gpunodes"
@@ -34,15 +38,14 @@ def eventually(condition: Callable[[], object], what: str, within: float = 30.0)
         time.sleep(0.02)
 
 
-class MigNode:
-    """A real node whose GPUs nos cuts."""
+class GpuNode:
+    """A real node whose GPUs nos cuts, wherever its agent is."""
 
-    def __init__(self, testbed: Testbed, gpus: SimulatedGpus) -> None:
+    def __init__(self, testbed: Testbed, sim: NvmlSim) -> None:
         assert testbed.real_node
         self.testbed = testbed
         self.node: RealNode = testbed.real_node
-        self.gpus = gpus
-        self.sim = gpus.sim
+        self.sim = sim
 
     def report(self) -> Any:
         """The GPUNode's status; None before there is one."""
@@ -112,16 +115,26 @@ class MigNode:
         return [(int(gpu), profile, int(start)) for gpu, profile, start in parts]
 
 
+class MigNode(GpuNode):
+    """Its agent is a process of the testbed."""
+
+    def __init__(self, testbed: Testbed, gpus: SimulatedGpus) -> None:
+        super().__init__(testbed, gpus.sim)
+        self.gpus = gpus
+
+
 def install(testbed: Testbed, directory: Path) -> tuple[Path, Path]:
     """What users install, into a testbed with a real node; kubeconfigs of the controller and of the node's agent, with
     tokens as their Pods have them."""
     assert testbed.real_node
     testbed.install_crds()
     testbed.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    for account in ("nos-scheduler", "nos-agent"):
-        testbed.api.create(ACCOUNTS, {"metadata": {"name": account}})
-    for file in sorted(DEPLOY.glob("*/*.yaml")):
-        testbed.kubectl("apply", "-f", str(file))
+    items: list[Any] = []
+    for part in ("controller", "agent"):
+        for file in ("account", "rbac", "metrics", "policy"):
+            items += yaml.safe_load_all((DEPLOY / part / f"{file}.yaml").read_text())
+    testbed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(items))
+    eventually(lambda: in_force(testbed.api, items), "the roles are in force")
     # No container of it ever runs: it stands for the agent's Pod, to which the token is bound.
     stand_in = {"serviceAccountName": "nos-agent", "containers": [{"name": "main", "image": "nos.invalid/agent:1"}]}
     body = {"metadata": {"name": "agent"}, "spec": {**stand_in, "nodeName": testbed.real_node.name}}
@@ -138,15 +151,22 @@ def install(testbed: Testbed, directory: Path) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
+def start_controller(testbed: Testbed, kubeconfig: Path, *more: str) -> None:
+    """It runs as the program CONTROLLER when this returns, and schedules."""
+    argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller", "--kubeconfig", str(kubeconfig)]
+    argv += ["--lease-namespace", NAMESPACE, "--health-address", "127.0.0.1:0", "--dashboard-address", "", *more]
+    log = testbed.layout.logs / f"{CONTROLLER}.log"
+    before = log.read_text().count("scheduling: ") if log.exists() else 0  # of those that ran before
+    testbed.start_program(CONTROLLER, argv, ready=lambda log: log.read_text().count("scheduling: ") > before)
+
+
 @contextmanager
 def mig_node(testbed: Testbed, kubeconfigs: tuple[Path, Path], models: Sequence[str]) -> Iterator[MigNode]:
     """Controller and agent run, as the users whose kubeconfigs these are; the node is empty before and after."""
     controller, agent = kubeconfigs
     made = MigNode(testbed, testbed.add_gpus(models, kubeconfig=agent))
-    argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller", "--verbose"]
-    argv += ["--kubeconfig", str(controller), "--lease-namespace", NAMESPACE, "--health-address", "127.0.0.1:0"]
     try:
-        testbed.start_program(CONTROLLER, argv, ready=lambda log: "scheduling: " in log.read_text())
+        start_controller(testbed, controller, "--verbose")
         yield made
     finally:
         if sys.exc_info()[0] and os.environ.get("CI"):  # what CI keeps of a failure is what was printed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from nos.testbed import Testbed
 from nos.testbed.realnode import IMAGE
-from tests.e2e.mig_node import CONTROLLER, NAMESPACE, PODS, eventually, install
+from tests.e2e.mig_node import CONTROLLER, PODS, eventually, install, start_controller
 
 pytestmark = pytest.mark.cluster
 _NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
@@ -49,7 +48,7 @@ class Node:
 
     def counted(self) -> dict[str, float]:
         """nos_kubelet_rejections_total by reason."""
-        address = self._log.read_text().partition("health on ")[2].split()[0]
+        address = self._log.read_text().rpartition("health on ")[2].split()[0]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
             text = answer.read().decode()
         lines = re.findall(r'^nos_kubelet_rejections_total\{reason="([^"]*)"\} (\S+)$', text, re.MULTILINE)
@@ -64,9 +63,7 @@ class Node:
 @pytest.fixture
 def node(real_testbed: Testbed, tmp_path: Path) -> Iterator[Node]:
     controller, _ = install(real_testbed, tmp_path)
-    argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller"]
-    argv += ["--kubeconfig", str(controller), "--lease-namespace", NAMESPACE, "--health-address", "127.0.0.1:0"]
-    real_testbed.start_program(CONTROLLER, argv, ready=lambda log: "scheduling: " in log.read_text())
+    start_controller(real_testbed, controller)
     yield Node(real_testbed)
     real_testbed.stop_program(CONTROLLER)
     for pod in real_testbed.api.get(PODS)["items"]:

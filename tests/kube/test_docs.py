@@ -1,4 +1,4 @@
-"""The manifests in the documentation of quotas, gangs and preemption work when pasted."""
+"""The manifests in the documentation work when pasted; the Pod that nos is to run is in tests/docs/test_sample.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cluster
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFESTS = [
     pytest.param(block, id=f"{name}-{number}")
-    for name in ("elasticquota", "gangs", "preemption")
+    for name in ("elasticquota", "gangs", "preemption", "start/README", "start/gke", "start/openshift")
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (DOCS / f"{name}.md").read_text(), re.DOTALL))
 ]
 

@@ -32,8 +32,8 @@ def elastic(status: dict[str, Any] | None = None, **spec: Any) -> Quota:
 
 def test_names() -> None:
     quota = elastic()
-    assert (quota.name, quota.title) == ("elasticquota/a/q", "ElasticQuota a/q")
-    assert name_of(COMPOSITE, "a/q") == "compositeelasticquota/a/q"
+    assert quota.name == "ElasticQuota a/q"
+    assert name_of(COMPOSITE, "a/q") == "CompositeElasticQuota a/q"
     assert quota_path(quota, "status") == "/apis/nos.nebuly.com/v1alpha1/namespaces/a/elasticquotas/q/status"
 
 
@@ -65,11 +65,21 @@ def test_amounts_count_as_those_of_pods_do() -> None:
 @pytest.mark.parametrize(
     ("min_", "max_", "counts", "said"),
     [
-        ({"nvidia.com/gpu": "500m", "cpu": 1}, {}, ({"cpu": 1000}, {}), "min: nvidia.com/gpu is not a whole number"),
-        ({"cpu": "-1", "x/y": 1}, {}, ({"x/y": 1}, {}), "min: cpu: '-1' is negative"),
-        ({}, {"cpu": "many", "x/y": 1}, ({}, {"x/y": 1}), "max: cpu: 'many' is not a Kubernetes quantity"),
-        ({"cpu": 4}, {"cpu": 3}, ({"cpu": 3000}, {"cpu": 3000}), "max: cpu is below its min"),
-        ({"memory": "1E"}, {}, ({"memory": 2**50}, {}), f"min: memory counts as {2**50}"),
+        (
+            {"nvidia.com/gpu": "500m", "cpu": 1},
+            {},
+            ({"cpu": 1000}, {}),
+            "The min of nvidia.com/gpu is not a whole number",
+        ),
+        ({"cpu": "-1", "x/y": 1}, {}, ({"x/y": 1}, {}), "The min of cpu does not count, '-1' is negative"),
+        (
+            {},
+            {"cpu": "many", "x/y": 1},
+            ({}, {"x/y": 1}),
+            "The max of cpu does not count, 'many' is not a Kubernetes quantity",
+        ),
+        ({"cpu": 4}, {"cpu": 3}, ({"cpu": 3000}, {"cpu": 3000}), "The max of cpu is below its min"),
+        ({"memory": "1E"}, {}, ({"memory": 2**50}, {}), f"The min of memory counts as {2**50}"),
     ],
 )
 def test_an_amount_without_sense_costs_itself_alone(min_: Any, max_: Any, counts: Any, said: str) -> None:

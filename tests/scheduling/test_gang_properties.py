@@ -10,6 +10,7 @@ from tests import worlds
 from tests.build import GPU
 from tests.cut_gpus import MODELS
 from tests.oracle import core_node, core_pod
+from tests.sentences import assert_sentences
 
 RACK = "rack"
 
@@ -49,6 +50,8 @@ def hold(cluster: Cluster, world: dict[str, Any], gangs: dict[str, dict[str, Any
     bound = {bind.uid for bind in outcome.binds}
     waiting = dict(outcome.waiting)
     assert not bound & waiting.keys()
+    for reason in waiting.values():
+        assert_sentences(reason.message)
     rack = {f"n{index}": node["labels"].get(RACK) for index, node in enumerate(world["nodes"])}
     for name in ("g", "h", "unknown"):
         try:

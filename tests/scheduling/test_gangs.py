@@ -26,7 +26,7 @@ def test_a_gang_that_does_not_fit_leaves_no_trace_and_the_next_pod_gets_the_room
     reason = reason_of(outcome, "p0")
     assert reason.code == "GangDoesNotFit"
     # 2 + 1 GPUs
-    assert reason.message.startswith("3 of 4 Pods of pod group n/job fit; 0/2 nodes are available: 2 Insufficient")
+    assert reason.message.startswith("3 of 4 Pods of pod group n/job fit. 0/2 nodes are available: 2 Insufficient")
     assert {reason_of(outcome, f"p{i}").message for i in range(4)} == {reason.message}
     assert cluster.gang("n/job").placed == 0
     cluster.check()
@@ -40,7 +40,7 @@ def test_a_gang_with_too_few_pods_waits_for_the_others():
     reason = reason_of(scheduler.schedule(), "p0")
     assert (reason.code, reason.message) == (
         "GangTooSmall",
-        "pod group n/job has 2 of the 3 members that it needs",
+        "Pod group n/job has 2 of the 3 members that it needs.",
     )
     arrive(cluster, pod(gpus=1), prefix="last", gang="n/job")
     assert len(scheduler.schedule().binds) == 3
@@ -51,7 +51,7 @@ def test_a_pod_whose_gang_is_not_known_waits():
     arrive(cluster, pod(gpus=1), gang="n/job")
     scheduler = Scheduler(cluster)
     reason = reason_of(scheduler.schedule(), "p0")
-    assert (reason.code, reason.message) == ("GangTooSmall", "pod group n/job is not known")
+    assert (reason.code, reason.message) == ("GangTooSmall", "Pod group n/job is not known.")
     cluster.upsert_gang("n/job", min_members=1)
     assert len(scheduler.schedule().binds) == 1
     assert cluster.remove_gang("n/job")
@@ -109,7 +109,7 @@ def test_one_member_that_nos_cannot_place_holds_all_back():
     arrive(cluster, pod(gpus=1), pod(gpus=1, unsupported=["resource claims"]), gang="n/job")
     reason = reason_of(Scheduler(cluster).schedule(), "p0")
     assert reason.code == "Unsupported"  # no node would help
-    assert "1 of 2 Pods of pod group n/job fit; nos does not handle resource claims" in reason.message
+    assert "1 of 2 Pods of pod group n/job fit. Not handled by nos yet: resource claims" in reason.message
 
 
 def test_place_takes_a_member_only_when_its_gang_runs():
@@ -207,7 +207,7 @@ def test_mig_members_of_several_profiles_across_nodes():
     cluster.upsert_gang("n/more", min_members=2)
     arrive(cluster, slices("1g.5gb"), slices("1g.5gb"), prefix="more", gang="n/more")
     reason = reason_of(Scheduler(cluster).schedule(), "more0")
-    assert reason.message.startswith("0 of 2 Pods of pod group n/more fit; 0/2 nodes are available: 2 no geometry")
+    assert reason.message.startswith("0 of 2 Pods of pod group n/more fit. 0/2 nodes are available: 2 No geometry")
 
 
 def test_planning_anew_lets_a_gang_in_whole_and_takes_none_apart():
@@ -248,12 +248,12 @@ def test_required_and_no_domain_holds_them():
     reason = reason_of(scheduler.schedule(), "p0")
     assert reason.code == "GangDoesNotFit"
     assert reason.message == (
-        "8 of 9 Pods of pod group n/job fit in rack r0; 0/3 nodes are available: 2 node(s) were outside the domain of "
-        "the pod group, 1 Insufficient nvidia.com/gpu. Closest is node n0, which lacks 1 nvidia.com/gpu."
+        "8 of 9 Pods of pod group n/job fit in rack r0. 0/3 nodes are available: 2 node(s) were outside the domain of "
+        "the pod group, 1 Insufficient nvidia.com/gpu. Closest is node n0, which lacks 1 GPU."
     )
     cluster.upsert_gang("n/job", min_members=9, topology_key="block", required=True)
     reason = reason_of(scheduler.schedule(), "p0")
-    assert reason.message == "0 of 9 Pods of pod group n/job fit; no node has the label block"
+    assert reason.message == "0 of 9 Pods of pod group n/job fit. No node has the label block."
     cluster.upsert_gang("n/job", min_members=9, topology_key="rack")
     assert len(scheduler.schedule().binds) == 9
 
@@ -338,7 +338,7 @@ def test_a_gang_with_a_problem_waits_and_says_so():
     cluster.upsert_pod("runs", pod(gpus=1), node="n0", gang="n/job")
     scheduler = Scheduler(cluster)
     reason = reason_of(scheduler.schedule(), "p0")
-    assert (reason.code, reason.message) == ("GangInvalid", "pod group n/job makes no sense")
+    assert (reason.code, reason.message) == ("GangInvalid", "Pod group n/job makes no sense.")
     assert scheduler.place("p0") is None
     cluster.upsert_gang("n/job", min_members=1)
     assert set(nodes_of(scheduler.schedule())) == {"p0"}

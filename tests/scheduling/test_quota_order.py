@@ -109,6 +109,17 @@ def test_a_gang_is_asked_about_as_a_whole() -> None:
     assert order(again) == ["g0", "g1", "g2", "b1"]
 
 
+def test_a_gang_borrows_as_a_whole_though_no_quota_bounds_one_of_it() -> None:
+    cluster = world_of(4, ("b1", "b", 1, 0), ("b2", "b", 1, 0), a=1, b=9)
+    cluster.upsert_gang("gang", min_members=3)
+    for number, space in enumerate(["a", "a", "elsewhere"]):
+        cluster.upsert_pod(
+            f"g{number}", PodSpec({GPU: 1}), labels=PodLabels(space), priority=9, gang="gang", preempts=False
+        )
+    # a has 1 and the gang asks it for 2: all of it comes after b's, who leave it 2 GPUs of the 3 that it needs
+    assert order(cluster) == ["b1", "b2"]
+
+
 def test_organisations_come_before_their_teams() -> None:
     cluster = Cluster()
     cluster.upsert_node("node", NodeSpec({"pods": 1000, GPU: 3}))

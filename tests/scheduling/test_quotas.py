@@ -43,8 +43,9 @@ def test_who_borrows_may_have_what_others_leave_idle_and_no_more() -> None:
     assert waiting[pods[5]] == waiting[pods[6]]
     assert waiting[pods[5]] == (
         "QuotaExhausted",
-        "too little is left of what all quotas guarantee together: 60 of 60 nos.nebuly.com/gpu-memory are in use, and"
-        " the Pod asks for 10. quota a uses 50, its min is 40. 10 less in use, or a sum of 70, would let it in.",
+        "Too little is left of what all quotas guarantee together: 60 of 60 GB of GPU memory are in use, and"
+        " the Pod asks for 10. a uses 50, its min is 40. 10 less in use, or mins that add up to 70 GB of GPU memory,"
+        " would let it in.",
     )
 
 
@@ -61,13 +62,13 @@ def test_nobody_has_more_than_his_max() -> None:
     assert waiting == {
         pods[1]: (
             "QuotaMax",
-            "quota a has too little left under its max: 3 of 3 nvidia.com/gpu are in use, and the Pod asks for 2."
-            " 2 less in use, or a max of 5, would let it in.",
+            "a has too little left under its max: 3 of 3 GPUs are in use, and the Pod asks for 2."
+            " 2 less in use, or a max of 5 GPUs, would let it in.",
         ),
         pods[2]: (
             "QuotaMax",
-            "quota a has too little left under its max: 3 of 3 nvidia.com/gpu are in use, and the Pod asks for 4."
-            " Only a max of 7 would let it in.",
+            "a has too little left under its max: 3 of 3 GPUs are in use, and the Pod asks for 4."
+            " Only a max of 7 GPUs would let it in.",
         ),
     }
 
@@ -89,8 +90,8 @@ def test_a_max_above_bounds_all_below() -> None:
     pods = [*world.pods("a", {GPU: 1}, 3), *world.pods("b", {GPU: 1}, 2)]
     bound, waiting = world.schedule()
     assert list(bound) == [pods[0], pods[1], pods[3]]
-    assert "quota a has too little left under its max: 2 of 2" in waiting[pods[2]][1]
-    assert "quota org has too little left under its max: 3 of 3" in waiting[pods[4]][1]
+    assert "a has too little left under its max: 2 of 2" in waiting[pods[2]][1]
+    assert "org has too little left under its max: 3 of 3" in waiting[pods[4]][1]
 
 
 def test_quotas_say_nothing_about_pods_without_one() -> None:
@@ -281,4 +282,4 @@ def test_why_it_waits_follows_the_quota() -> None:
         world.cluster.upsert_quota("a", QuotaSpec(["a"], max={GPU: most}))
         ((uid, reason),) = scheduler.schedule().waiting
         assert uid == pod
-        assert f"0 of {most} nvidia.com/gpu are in use" in reason.message
+        assert f"0 of {most} GPU" in reason.message

@@ -25,39 +25,39 @@ def full(gpus=8, **fields):
 @pytest.mark.parametrize(
     ("cluster", "spec", "code", "message"),
     [
-        (Cluster(), pod(), "NoNodes", "0/0 nodes are available: the cluster has no node"),
+        (Cluster(), pod(), "NoNodes", "0/0 nodes are available: the cluster has no node."),
         (
             full(),
             pod(gpus=2),
             "InsufficientGpu",
-            "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. Closest is node n0, which lacks 2 nvidia.com/gpu.",
+            "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. Closest is node n0, which lacks 2 GPUs.",
         ),
         (
             cluster_of(node(gpus=8), node(gpus=4)),
             pod(gpus=16),
             "InsufficientGpu",
             "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. No node that it may use is large enough: "
-            "it asks for 16 nvidia.com/gpu, the largest has 8.",
+            "it asks for 16 GPUs, the largest has 8.",
         ),
         (
             cluster_of(node(taints=[GPU_TAINT]), node(taints=[GPU_TAINT]), node(unschedulable=True)),
             pod(gpus=1),
             "Taint",
             "0/3 nodes are available: 2 node(s) had untolerated taint {nvidia.com/gpu: present}, "
-            "1 node(s) were unschedulable. Tolerating taint {nvidia.com/gpu: present} opens 2 node(s) with room.",
+            "1 node(s) were unschedulable. Tolerating taint {nvidia.com/gpu: present} opens 2 nodes with room.",
         ),
         (
             cluster_of(node(unschedulable=True)),
             pod(gpus=1),
             "Unschedulable",
-            "0/1 nodes are available: 1 node(s) were unschedulable. Uncordoning opens 1 node(s) with room.",
+            "0/1 nodes are available: 1 node(s) were unschedulable. Uncordoning opens 1 node with room.",
         ),
         (
             cluster_of(node(labels={"zone": "a"})),
             pod(affinity=[SelectorTerm([Requirement("zone", "In", ["b"])])]),
             "NodeAffinity",
             "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. "
-            "A wider node affinity/selector opens 1 node(s) with room.",
+            "A wider node affinity/selector opens 1 node with room.",
         ),
         (
             cluster_of(node(cpu=4, memory_gi=2), node(cpu=2, memory_gi=8)),
@@ -65,7 +65,7 @@ def full(gpus=8, **fields):
             "InsufficientCpu",
             # n0 lacks 5 of 7 Gi = 71 %, n1 lacks 1.5 of 3.5 CPU = 43 %: n1 is closer.
             "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. "
-            "Closest is node n1, which lacks 1500m cpu.",
+            "Closest is node n1, which lacks 1500m of CPU.",
         ),
         (
             cluster_of(node(**{A100: 2})),
@@ -84,7 +84,7 @@ def full(gpus=8, **fields):
             cluster_of(node()),
             pod(unsupported=["pod affinity", "topology spread"]),
             "Unsupported",
-            "nos does not handle pod affinity, topology spread yet: remove it, or give the Pod another schedulerName.",
+            "Not handled by nos yet: pod affinity, topology spread. Remove it, or give the Pod another schedulerName.",
         ),
     ],
 )
@@ -152,7 +152,7 @@ def test_too_few_units():
     )
     assert told.code == "NoGeometry"
     assert told.message == (
-        "0/2 nodes are available: 2 no geometry: 3g.20gb needs 4 free units, best GPU has 3. "
+        "0/2 nodes are available: 2 No geometry: 3g.20gb needs 4 free units, the best GPU has 3. "
         "Closest is GPU 0 of node n0."
     )
     assert list(told.counts.values()) == [2]
@@ -165,30 +165,34 @@ def test_too_few_units():
         (
             [[("1g.5gb", 0), ("1g.5gb", 2), ("1g.5gb", 4)]],
             slices(_3g_20gb=1),
-            "3g.20gb needs 4 free units in a row from one of its starts, best GPU has 5 elsewhere",
+            "3g.20gb needs 4 free units in a row from one of its starts, the best GPU has 5 elsewhere",
         ),
         # 4 + 4 units.
-        ([[("3g.20gb", 0), ("3g.20gb", 4)]], slices(_1g_5gb=1), "1g.5gb needs 1 free unit, best GPU has 0"),
+        ([[("3g.20gb", 0), ("3g.20gb", 4)]], slices(_1g_5gb=1), "1g.5gb needs 1 free unit, the best GPU has 0"),
         # 4g starts at 0 only.
         (
             [[("4g.20gb", 0)]],
             slices(_4g_20gb=1),
-            "4g.20gb needs 4 free units in a row from one of its starts, best GPU has 4 elsewhere",
+            "4g.20gb needs 4 free units in a row from one of its starts, the best GPU has 4 elsewhere",
         ),
-        ([[("3g.20gb", 0)], []], slices(_3g_20gb=4), "4 3g.20gb wanted, best node has room for 3"),
-        ([[("3g.20gb", 0)], []], slices(_3g_20gb=1, _7g_40gb=2), "2 7g.40gb wanted, best node has room for 1"),
+        ([[("3g.20gb", 0)], []], slices(_3g_20gb=4), "4 instances of 3g.20gb are wanted, the best node has room for 3"),
+        (
+            [[("3g.20gb", 0)], []],
+            slices(_3g_20gb=1, _7g_40gb=2),
+            "2 instances of 7g.40gb are wanted, the best node has room for 1",
+        ),
         # 7g takes one GPU, 4g needs an empty one, too.
         (
             [[("1g.5gb", 0)], []],
             slices(_4g_20gb=1, _7g_40gb=1),
-            "1 4g.20gb and 1 7g.40gb do not fit on one node together",
+            "1 instance of 4g.20gb and 1 instance of 7g.40gb do not fit on one node together",
         ),
     ],
 )
 def test_other_geometry(held, spec, text):
     told = reason(cluster_of(cut(*held)), spec)
     assert told.code == "NoGeometry"
-    assert list(told.counts) == ["no geometry: " + text]
+    assert list(told.counts) == ["No geometry: " + text]
 
 
 def test_what_no_gpu_is_ever_cut_into_is_no_question_of_geometry():
@@ -200,7 +204,7 @@ def test_a_gpu_that_is_taken_whole_has_no_free_unit():
     cluster = cluster_of(cut([]))
     cluster.upsert_pod("whole", pod(gpus=1), node="n0")
     told = reason(cluster, slices(_1g_5gb=1))
-    assert list(told.counts) == ["no geometry: 1g.5gb needs 1 free unit, best GPU has 0"]
+    assert list(told.counts) == ["No geometry: 1g.5gb needs 1 free unit, the best GPU has 0"]
 
 
 def test_more_than_an_empty_node_holds():
@@ -211,6 +215,6 @@ def test_more_than_an_empty_node_holds():
 def test_a_gpu_that_is_not_recut_now_is_told_apart():
     told = reason(cluster_of(cut([("3g.20gb", 0), ("3g.20gb", 4)]), cut([], fixed=True)), slices(_3g_20gb=1))
     assert told.message == (
-        "0/2 nodes are available: 2 no geometry: 3g.20gb would fit, but that GPU is not recut now: its agent failed or "
+        "0/2 nodes are available: 2 No geometry: 3g.20gb would fit, but that GPU is not recut now: its agent failed or "
         "is silent. Closest is GPU 0 of node n1."
     )

@@ -32,21 +32,21 @@ def zones(*names, there=()):
             pod(pod_affinity=[near("a")]),
             "PodAffinity",
             "0/3 nodes are available: 3 node(s) didn't match pod affinity rules. "
-            "Leaving out its pod affinity opens 3 node(s) with room.",
+            "Leaving out its pod affinity opens 3 nodes with room.",
         ),
         (
             zones("p", "p", "q", there=[("n0", app("a"), pod()), ("n2", app("a"), pod())]),
             pod(pod_anti_affinity=[near("a")]),
             "PodAntiAffinity",
             "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. "
-            "Leaving out its pod anti-affinity opens 3 node(s) with room.",
+            "Leaving out its pod anti-affinity opens 3 nodes with room.",
         ),
         (
             zones("p", "p", there=[("n0", app("a"), pod(pod_anti_affinity=[near("asks")]))]),
             pod(),
             "PodAntiAffinity",
             "0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules. "
-            "Moving Pods whose anti-affinity keeps it off opens 2 node(s) with room.",
+            "Moving Pods whose anti-affinity keeps it off opens 2 nodes with room.",
         ),
         (
             # n0, n1: 1 + 1 - 0 = 2 > 1, for q has none; n2 is full; n3 has no zone.
@@ -55,7 +55,7 @@ def zones(*names, there=()):
             "InsufficientCpu",
             "0/4 nodes are available: 2 node(s) didn't match pod topology spread constraints, 1 Insufficient cpu, "
             "1 node(s) didn't match pod topology spread constraints (missing required label). "
-            "Closest is node n2, which lacks 1 cpu.",
+            "Closest is node n2, which lacks 1 core.",
         ),
         (
             # p has 1, and there are to be 2 domains: 1 + 1 - 0 = 2 > 1.
@@ -63,28 +63,28 @@ def zones(*names, there=()):
             pod(spread=[spread("asks", min_domains=2)]),
             "TopologySpread",
             "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints. "
-            "A larger maxSkew opens 1 node(s) with room.",
+            "A larger maxSkew opens 1 node with room.",
         ),
         (
             zones("", ""),
             pod(spread=[spread("asks")]),
             "TopologySpread",
             "0/2 nodes are available: 2 node(s) didn't match pod topology spread constraints (missing required label). "
-            "The topology labels that it spreads over open 2 node(s) with room.",
+            "The topology labels that it spreads over open 2 nodes with room.",
         ),
         (
             zones("p", "q"),
             pod(volume_affinity=[zone("r")]),
             "VolumeAffinity",
             "0/2 nodes are available: 2 node(s) had volume node affinity conflict. "
-            "Volumes that can be used there open 2 node(s) with room.",
+            "Volumes that can be used there open 2 nodes with room.",
         ),
         (
             zones("p", "q"),
             pod(claims=[VolumeClaim([("v", zone("r"))])]),
             "VolumeAffinity",
             "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind, nor can they be made "
-            "there. Volumes that can be used there open 2 node(s) with room.",
+            "there. Volumes that can be used there open 2 nodes with room.",
         ),
         (
             zones("p", "q", there=[("n0", app("a"), pod(sole_claims=["n/one"]))]),
@@ -102,7 +102,7 @@ def zones(*names, there=()):
             zones("p"),
             pod(waits_for='persistentvolumeclaim "data" not found'),
             "VolumeNotReady",
-            'persistentvolumeclaim "data" not found',
+            'Its volumes are not ready: persistentvolumeclaim "data" not found.',
         ),
         (
             cluster_of(NodeSpec(ROOM, features=["Swap"]), NodeSpec(ROOM)),
@@ -189,7 +189,7 @@ def test_a_fix_is_named_only_where_it_is_enough():
     """n0 would be open but for its zone; on n1 a Pod keeps it off as well."""
     cluster = zones("p", "q", there=[("n1", app("a"), pod(pod_anti_affinity=[near("asks")]))])
     reason = told(cluster, pod(volume_affinity=[zone("r")]))
-    assert reason.message.endswith("Volumes that can be used there open 1 node(s) with room.")
+    assert reason.message.endswith("Volumes that can be used there open 1 node with room.")
     cluster.upsert_pod("full", pod(cpu=64), node="n0")
     reason = told(cluster, pod(volume_affinity=[zone("r")]))
     assert reason.message == (

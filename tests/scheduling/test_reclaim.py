@@ -282,3 +282,42 @@ def test_each_that_goes_leaves_less_to_take_back(world: World) -> None:
     world.pod("a-new", 4, labels=A)
     world.cycle()
     assert world.evicted == set()
+
+
+def test_where_a_quota_is_in_the_way_nobody_more_goes_than_it_asks(world: World) -> None:
+    """Min A 0, C 3; used A 1, C 2. C's 2 more would be 4 > 3: one of C has to go, and 1 + 2 <= 3. On n, where both of C
+    are, the room for 2 would need both; m has it."""
+    _quota(world, "a", 0)
+    _quota(world, "c", 3)
+    world.node("n", 2)
+    world.node("m", 3)
+    _pods(world, C, "c", 2, node="n")
+    _pods(world, A, "a", 1, node="m")
+    world.pod("new", 2, labels=C, priority=1)
+    world.cycle()
+    assert world.evicted == {"c-1"}
+    assert [(eviction.why, eviction.node) for eviction in world.outcome.evictions] == [("priority", "n")]
+    assert world.outcome.held == [("new", "m")]
+    world.cycle()  # it is still there, and chosen again
+    assert world.evicted == {"c-1"}
+    world.terminate("c-1")
+    world.cycle()
+    assert world.evicted <= {"c-1"}
+    assert world.outcome.held == [("new", "m")]
+    world.gone(["c-1"])
+    world.cycle()
+    assert world.bound == {"new": "m"}
+
+
+def test_a_max_is_kept_by_whoever_is_least_important_wherever_he_is(world: World) -> None:
+    """Max A 3, used 2: for 2 more one of A has to go. The less important one is on n, the room for 2 on m."""
+    _quota(world, "a", 0, most=3)
+    _quota(world, "b", 9)
+    world.node("n", 1)
+    world.node("m", 3)
+    _pods(world, A, "low", 1, node="n")
+    _pods(world, A, "mid", 1, node="m", priority=1)
+    world.pod("new", 2, labels=A, priority=2)
+    world.cycle()
+    assert world.evicted == {"low-0"}
+    assert world.outcome.held == [("new", "m")]

@@ -11,6 +11,7 @@ from nos._core import Cluster, PodLabels, PodSelector, PodSpec, PodTerm, Policy,
 from tests import worlds
 from tests.cut_gpus import fits_with
 from tests.oracle import Held, Ledger, core_node, core_pod, wanted_instances
+from tests.sentences import assert_sentences
 
 node_lists = st.lists(worlds.nodes, min_size=1, max_size=4)
 mixed_nodes = st.lists(worlds.mostly(worlds.cut_nodes, worlds.nodes), min_size=1, max_size=3)
@@ -42,6 +43,8 @@ def follow(outcome: Any, ledger: Ledger) -> None:
     left = dict(outcome.waiting)
     assert binds.keys() | left.keys() == set(ledger.order())
     assert not binds.keys() & left.keys()
+    for reason in left.values():
+        assert_sentences(reason.message)
     in_turn = not any(bind.instances for bind in outcome.binds)
     for uid in ledger.order():
         held = ledger.pods[uid]

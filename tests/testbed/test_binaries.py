@@ -19,14 +19,14 @@ from .processes import eventually, processes_of
 FAKE_GO = """#!/bin/sh
 case "$1 $2" in
     "version "*) echo "go version go${FAKE_VERSION:-1.26.1} linux/amd64" ;;
-    "mod download") echo '{"GoMod": "upstream.mod"}' ;;
+    "mod download") echo '{"GoMod": "upstream.mod", "Dir": "'$FAKE_MODULE'"}' ;;
     "mod edit") echo '{"Replace": [
         {"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}},
         {"Old": {"Path": "example.com/fork"}, "New": {"Path": "example.com/other", "Version": "v1.0.0"}}]}' ;;
     "install "*|"build "*)
         echo "$@" >> calls
         [ -n "$FAIL" ] && echo "go: dial tcp: lookup proxy: no such host" >&2 && exit 1
-        out=$GOBIN/kwok
+        [ "$1" = install ] && for last in "$@"; do :; done && last=${last%@*} && out=$GOBIN/${last##*/}
         while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done
         if [ "$(basename "$out")" = "$HANG" ] && [ ! -e hung ]; then touch hung; sleep 1000; fi
         printf '#!/bin/sh\\n' > "$out" && chmod +x "$out" ;;
@@ -75,6 +75,33 @@ def test_what_is_there_is_not_built_again(cache: Path) -> None:
     assert calls == len(versions.CONTROL_PLANE)
     binaries.ensure(versions.CONTROL_PLANE, QUIET)
     assert (cache / "build" / "calls").read_text().count("\n") == calls
+
+
+def test_two_programs_of_one_name_do_not_take_each_others_place(cache: Path) -> None:
+    found = binaries.ensure(("kwok", versions.KARPENTER_KWOK), QUIET)
+    assert {name: path.name for name, path in found.items()} == {"kwok": "kwok", "karpenter-kwok": "karpenter-kwok"}
+    calls = (cache / "build" / "calls").read_text().splitlines()
+    assert [call.rpartition(" ")[2] for call in calls] == [
+        f"sigs.k8s.io/kwok/cmd/kwok@{versions.KWOK}",
+        f"sigs.k8s.io/karpenter/kwok@{versions.KARPENTER}",
+    ]
+    assert not (cache / "build" / "go.mod").exists()  # neither is a part of Kubernetes' module
+
+
+def test_folders_of_a_module_are_copied_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = tmp_path / "module" / "pkg" / "crds"
+    kinds.mkdir(parents=True)
+    (kinds / "a.yaml").write_text("kind: A")
+    (kinds / "a.yaml").chmod(0o444)  # as Go's module cache has them
+    kinds.chmod(0o555)
+    monkeypatch.setenv("FAKE_MODULE", str(tmp_path / "module"))
+    (copy,) = binaries.ensure_folders("example.com/kinds@v1.0.0", ["pkg/crds"], QUIET)
+    kinds.chmod(0o755)
+    assert copy.is_relative_to(cache)
+    assert (copy / "a.yaml").read_text() == "kind: A"
+    (kinds / "a.yaml").unlink()
+    assert binaries.ensure_folders("example.com/kinds@v1.0.0", ["pkg/crds"], QUIET) == [copy]
+    assert (copy / "a.yaml").exists()
 
 
 def test_the_module_replaces_what_only_lives_in_the_repository_of_kubernetes(cache: Path) -> None:

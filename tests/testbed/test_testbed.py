@@ -66,6 +66,15 @@ def test_a_pod_runs_and_is_deleted_on_a_simulated_node(testbed: Testbed, node: s
     testbed.kubectl("delete", "pod", "runs", "--timeout=60s")
 
 
+def test_the_end_of_a_pod_takes_no_other_of_its_name_with_it(testbed: Testbed, node: str) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    at_once = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+    for _ in range(300):  # kwok's mistake would be seen in 1 of 100
+        testbed.api.create(pods, pod("again", 1, nodeName=node))
+        eventually(lambda: phase(testbed, "again") == "Running", "it runs")
+        assert testbed.api.request("DELETE", f"{pods}/again", at_once)[0] == 200
+
+
 def test_a_job_completes(testbed: Testbed, node: str) -> None:
     template = pod("unused", 1, nodeSelector={"kubernetes.io/hostname": node}, restartPolicy="Never")["spec"]
     job = {
@@ -181,6 +190,24 @@ def test_the_audit_log_says_who_wrote_what(tmp_path: Path) -> None:
             and event["user"]["username"] == "admin"
         ]
     assert creations == ["2xt4-0"]
+
+
+def test_the_audit_log_is_of_the_users_that_are_named(tmp_path: Path) -> None:
+    """And of who has no valid token, of whom it cannot be told."""
+    log = tmp_path / "audit.jsonl"
+    with Testbed(
+        scheduler=False, kwok=False, progress=QUIET, audit_log=log, audited_users=[NOS_USER], users={"other": ()}
+    ) as testbed:
+        port, ca_file = testbed.ports["kube-apiserver"], testbed.ca_file
+        for token in (testbed.tokens[NOS_USER], testbed.tokens["other"], testbed.token, "wrong"):
+            api = Api(port, token, ca_file)
+            api.request("GET", "/api/v1/secrets")
+            api.close()
+        found = [
+            (event["user"].get("username"), event["requestURI"], event["responseStatus"]["code"])
+            for event in map(json.loads, log.read_text().splitlines())
+        ]
+    assert found == [(NOS_USER, "/api/v1/secrets", 403), (None, "/api/v1/secrets", 401)]
 
 
 def written(layout: Layout) -> state.State:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,9 @@ class Gpus:
         self.known: dict[int, Gpu] = {}
         self.unfit: dict[str, str] = {}  # why, by UUID of what is not to be handed out
         self.unread: dict[int, str] = {}  # why, by index of what could not be read the last time
+        self.xids: Counter[tuple[int, int]] = Counter()  # by GPU and code
+        # Told of each change that was tried: what, done or failed, and seconds.
+        self.changed: Callable[[str, str, float], None] = lambda *_: None
         self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._threads = ThreadPoolExecutor(_THREADS, "nvml")
         self._telling = asyncio.Lock()
@@ -72,12 +76,15 @@ class Gpus:
     async def change(self, index: int, work: Callable[..., object], *arguments: object) -> Gpu:
         """Have the driver change a GPU, and look what came of it, for good or ill. DriverError."""
         async with self._one_at_a_time[index]:
+            began = time.perf_counter()
             try:
                 await self.call(work, index, *arguments)
             except DriverError:
+                self.changed(work.__name__, "failed", time.perf_counter() - began)
                 with contextlib.suppress(DriverError):
                     await self._read_and_tell(index)
                 raise
+            self.changed(work.__name__, "done", time.perf_counter() - began)
             return await self._read_and_tell(index)
 
     async def look_at_all(self) -> None:
@@ -135,7 +142,9 @@ class Gpus:
 
     def why_unfit(self, gpu: Gpu) -> str:
         """Why nothing of the GPU is handed out; empty where it is."""
-        return "the GPU is lost" if gpu.lost else self.unread.get(gpu.index) or self.unfit.get(gpu.uuid, "")
+        if gpu.lost:
+            return "the GPU is lost: reset it, or restart the node"
+        return self.unread.get(gpu.index) or self.unfit.get(gpu.uuid, "")
 
     def ills(self, gpu: Gpu) -> list[str]:
         """What is wrong with single instances of the GPU."""
@@ -143,6 +152,7 @@ class Gpus:
 
     async def note(self, xid: Xid) -> None:
         """A GPU reported an error: it, or one of its instances, is handed out no more until it is made anew."""
+        self.xids[xid.gpu, xid.code] += 1
         if xid.instance is not None:
             with contextlib.suppress(DriverError):
                 await self.look(xid.gpu)  # the instance may be younger than our last look

@@ -12,7 +12,7 @@ from msgspec import DecodeError, Struct, field
 from msgspec.json import Decoder
 
 from nos.kube.client import Client
-from nos.kube.decode import gpus, instances
+from nos.kube.decision import gpus, instances
 from nos.kube.errors import ApiError, Unreachable
 from nos.kube.pod import Pod
 

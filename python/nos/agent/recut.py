@@ -54,7 +54,7 @@ async def recut(gpus: Gpus, journal: Journal, want: WantedGpu, plans: Plans) -> 
     except DriverError as error:
         raise RecutError(str(error)) from None
     if gpu.lost:
-        raise RecutError("the GPU is lost")
+        raise RecutError(gpus.why_unfit(gpu))
     if gpu.model is None:
         if want.mig:
             raise RecutError(f"{gpu.product} cannot be cut")

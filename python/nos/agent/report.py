@@ -109,7 +109,7 @@ def _readiness(gpus: Gpus, trouble: str) -> tuple[str, str]:
     """Why nothing can be done here, as a reason and a sentence."""
     if gpus.indices and not gpus.known:
         return "DriverSilent", "; ".join(gpus.unread[index] for index in sorted(gpus.unread))
-    return ("KubeletUnreachable", trouble) if trouble else ("", "")
+    return ("KubeletUnreachable", f"The kubelet does not answer: {trouble}") if trouble else ("", "")
 
 
 def _conditions(
@@ -117,8 +117,8 @@ def _conditions(
 ) -> tuple[gpunode.Condition, ...]:
     reason, why = unready
     now = (
-        ("Ready", not reason, reason or "Serving", why or "the kubelet listens"),
-        ("AsWanted", not amiss, "NotAsWanted" if amiss else "AsWanted", amiss or "every GPU is as the spec wants it"),
+        ("Ready", not reason, reason or "Serving", why or "The kubelet listens"),
+        ("AsWanted", not amiss, "NotAsWanted" if amiss else "AsWanted", amiss or "Every GPU is as the spec wants it"),
     )
     known = {condition.type: condition for condition in before.conditions} if before else {}
     made = []

@@ -25,7 +25,9 @@ from nos.kube.client import Client
 from nos.kube.pod import Pod, decode_pod
 from nos.kube.watch import Watch
 from nos.observe import health
+from nos.observe.metrics.agent import AgentMetrics
 
+from .census import Census
 from .driver import Driver, DriverError
 from .gpus import Gpus
 from .journal import Journal, alone
@@ -70,7 +72,7 @@ async def _main(settings: Settings, access: Access, driver: Driver, journal: Jou
     async with (
         Client(access) as client,
         serving(settings, client, driver, journal) as agent,
-        health.serve(settings.health_address, lambda: agent.not_ready) as address,
+        health.serve(settings.health_address, lambda: agent.not_ready, agent.metrics.book.scrape) as address,
     ):
         _log.info("API server %s, health on %s", access.server, address)
         life, stopping = asyncio.create_task(agent.run()), asyncio.create_task(stop.wait())
@@ -115,11 +117,14 @@ class Agent:
 
     def __init__(self, settings: Settings, client: Client, gpus: Gpus, journal: Journal) -> None:
         self.not_ready = "reading the GPUs"  # empty when ready
+        self.metrics = AgentMetrics()
         self._gpus = gpus
         self._journal = journal
         self._work = {index: asyncio.Event() for index in gpus.indices}  # by GPU: look whether it is as wanted
         self._wanted = WantedSink(settings.node, gpus.indices, journal, self._wake)
         self.publisher = Publisher(client, gpus, self._wanted, settings.node)
+        gpus.changed = self.metrics.changed
+        self.metrics.book.read = Census(self.metrics, gpus, self._wanted.problems).read
         self._pods = Pods(client, settings.node, self._pods_changed)
         name = f"metadata.name={settings.node}"
         self._watches = (

@@ -7,7 +7,20 @@ from typing import Any
 from nos import __version__
 
 # A command is the function, or the Typer application `app`, that its module exposes.
-_COMMANDS = ("simulate", "testbed", "controller", "agent", "mig", "demo")
+_COMMANDS = (
+    "simulate",
+    "testbed",
+    "controller",
+    "agent",
+    "front",
+    "mig",
+    "scale",
+    "top",
+    "why",
+    "record",
+    "replay",
+    "demo",
+)
 
 
 def main() -> None:

@@ -17,7 +17,9 @@ def agent(
         str | None, typer.Option(help="The cluster of the node. Default: the one that we run in, else $KUBECONFIG.")
     ] = None,
     context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
-    health_address: Annotated[str, typer.Option(help="host:port of /livez and /readyz.")] = "127.0.0.1:10270",
+    health_address: Annotated[
+        str, typer.Option(help="host:port of /livez, /readyz and /metrics; or unix:PATH, for nos front.")
+    ] = "127.0.0.1:10270",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log each report.", show_default=False)] = False,
 ) -> None:

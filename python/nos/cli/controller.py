@@ -16,7 +16,16 @@ def controller(
         bool | None, typer.Option("--leader-elect/--no-leader-elect", help="Of several replicas, let one bind.")
     ] = None,
     lease_namespace: Annotated[str | None, typer.Option(help="Where the Lease is.")] = None,
+    pod: Annotated[
+        str | None, typer.Option(help="NAMESPACE/NAME of the Pod that we run in: it has a label while we lead.")
+    ] = None,
     health_address: Annotated[str | None, typer.Option(help="host:port of /livez, /readyz and /metrics.")] = None,
+    metrics_address: Annotated[
+        str | None, typer.Option(help="host:port of /metrics over TLS, by token, and nowhere else.")
+    ] = None,
+    dashboard_address: Annotated[
+        str | None, typer.Option(help="host:port of the dashboard; empty for none. Default: 127.0.0.1:10258, if free.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     verbose: Annotated[bool | None, typer.Option("-v", "--verbose", help="Log each cycle.", show_default=False)] = None,
 ) -> None:
@@ -31,7 +40,10 @@ def controller(
         "schedulerName": scheduler_name,
         "leaderElection.enabled": leader_elect,
         "leaderElection.namespace": lease_namespace,
+        "leaderElection.pod": pod,
         "healthAddress": health_address,
+        "metrics.address": metrics_address,
+        "dashboard.address": dashboard_address,
         "logFormat": log_format,
         "verbose": verbose,
     }

@@ -1,4 +1,4 @@
-"""`nos simulate`: replay a trace, or a generated one, through the scheduler, without a cluster.
+"""`nos simulate`: replay a trace, or a generated one, through the scheduler; or rehearse what a real cluster would do.
 
 Exit codes as kubectl's: 0 when done, 1 when not, 2 for a wrong command line, 130 after Ctrl-C.
 """
@@ -95,11 +95,52 @@ def simulate(
             metavar="OUT.html", help="Write a report that compares the policies: one HTML file that needs no network."
         ),
     ] = None,
+    from_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--from-cluster", help="Show what would happen on a cluster now; nothing is done.", show_default=False
+        ),
+    ] = False,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="With --from-cluster: manifests of Pods, Jobs, Deployments, ... to add. - is stdin."
+        ),
+    ] = None,
+    remove_node: Annotated[
+        list[str] | None, typer.Option(metavar="NODE", help="With --from-cluster: take it away.")
+    ] = None,
+    cut: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE/GPU=INSTANCES", help="With --from-cluster: such as gpu-1/0=3g.20gb@4,1g.5gb@0."),
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="With --from-cluster: the controller's YAML file.")] = None,
+    kubeconfig: Annotated[str | None, typer.Option(help="With --from-cluster: the cluster.")] = None,
+    context: Annotated[str | None, typer.Option(help="With --from-cluster: a context of the kubeconfig.")] = None,
 ) -> None:
-    """Replay a trace through the scheduler, without a cluster.
+    """Replay a trace through the scheduler, without a cluster; or show what would happen on one.
 
-    Pods arrive one after another and stay; one that fits nowhere when it arrives is refused for good.
+    Pods of a trace arrive one after another and stay; one that fits nowhere when it arrives is refused for good.
     """
+    if from_cluster:
+        if any((nodes, pods, order, generate, count, policy, placements, report)) or (json and json != _STDOUT):
+            raise typer.BadParameter(
+                "goes with --add, --remove-node, --cut and --json - only", param_hint="--from-cluster"
+            )
+        from nos.cli.rehearsal import rehearse
+
+        rehearse(
+            config=config,
+            kubeconfig=kubeconfig,
+            context=context,
+            add=add or [],
+            remove_nodes=remove_node or [],
+            cuts=cut or [],
+            as_json=json is not None,
+        )
+        return
+    if any((add, remove_node, cut, config, kubeconfig, context)):
+        raise typer.BadParameter("are for --from-cluster", param_hint="--add, --remove-node, --cut, --config, ...")
     policies = list(dict.fromkeys(policy or [Score.NOS]))
     if generate is None and (nodes is None or pods is None):
         raise typer.BadParameter("give both, or --generate", param_hint="--nodes, --pods")

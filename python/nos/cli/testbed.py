@@ -119,8 +119,8 @@ def build(
     with _errors():
         from nos.testbed import binaries, versions
 
-        names = versions.PACKAGES if kubelet else versions.CONTROL_PLANE
-        for name, path in binaries.ensure(tuple(names)).items():
+        names = versions.CONTROL_PLANE + (versions.REAL_NODE if kubelet else ())
+        for name, path in binaries.ensure(names).items():
             print(f"{name}\t{path}")
 
 

@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import DecodeError
 
 from nos import _core
 from nos.controller.ledger import Ledger
+from nos.controller.measures import asked_for
 from nos.controller.waiting import Waiting
 from nos.kube.client import Client, pause
 from nos.kube.encode import binding, pod_path
@@ -49,6 +51,7 @@ class Binder:
         on_refused: Callable[[Waiting, str], None],
     ) -> None:
         self.sent = 0
+        self.outcomes: Counter[str] = Counter()  # bound, refused or failed
         self._client = client
         self._ledger = ledger
         self._workers = in_flight
@@ -89,6 +92,7 @@ class Binder:
             waiting, bind = await self._queue.get()
             self._active += 1
             self._idle.clear()
+            asked_for.set(waiting)
             try:
                 await self._bind(waiting, bind)
             finally:
@@ -173,6 +177,7 @@ class Binder:
         return True
 
     def _done(self, waiting: Waiting, bind: Place) -> None:
+        self.outcomes["bound"] += 1
         self._ledger.bound(waiting)
         self._on_bound(waiting, bind)
 
@@ -182,10 +187,11 @@ class Binder:
         else:
             _log.error("binding Pod %s/%s to %s was refused: %s", waiting.namespace, waiting.name, node, error)
             self._on_refused(waiting, f"The API server refuses the Binding to {node}: {error}")
-            self._defer(waiting, "the API server refuses it")
+            self._defer(waiting, "the API server refuses it", "refused")
 
-    def _defer(self, waiting: Waiting, why: str) -> None:
+    def _defer(self, waiting: Waiting, why: str, outcome: str = "failed") -> None:
         """Give its room back. Where it is gone or bound elsewhere, the watch says so before it is tried again."""
+        self.outcomes[outcome] += 1
         longest = min(_LONGEST_DEFERRAL_S, _FIRST_DEFERRAL_S * 2 ** min(waiting.failures, 10))
         _log.info("Pod %s/%s was not bound: %s", waiting.namespace, waiting.name, why)
         self._ledger.defer(waiting, longest * random.uniform(0.5, 1.0))

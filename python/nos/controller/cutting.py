@@ -26,7 +26,16 @@ from nos.controller.ledger import Ledger
 from nos.controller.waiting import Waiting
 from nos.kube.client import MERGE, Client, pause
 from nos.kube.errors import ApiError, Unreachable
-from nos.kube.gpunode import Gpu, GPUNode, Spec, WantedGpu, decode_gpu_node, gpu_node_path, spec_patch, wanted_gpu
+from nos.kube.gpunode import (
+    Gpu,
+    GPUNode,
+    Spec,
+    WantedGpu,
+    decode_gpu_node,
+    gpu_node_path,
+    spec_patch,
+    wanted_gpu,
+)
 
 PATIENCE_S = 30.0  # since the agent was asked, or has last reported something new
 _LOOK_S = 1.0  # how often patience is looked at
@@ -114,7 +123,7 @@ class Cutter:
 
     def _touch(self, name: str, *, news: bool) -> None:
         """Look at the node again. news: the node, its GPUs or their report changed."""
-        if name in self._nodes or name in self._withdrawn:
+        if name in self._nodes or name in self._withdrawn or self._ledger.gpu_nodes.layout(name):
             self._ledger.edit(lambda: self._look(name, news))
             self._dirty[name] = None
             self._work.set()
@@ -229,7 +238,7 @@ class Cutter:
             try:
                 if not self._is_cut(name):
                     self._withdrawn.pop(name, None)
-                elif name in self._nodes or name in self._withdrawn:
+                elif name in self._nodes or name in self._withdrawn or self._ledger.gpu_nodes.layout(name):
                     known = self._ledger.gpu_nodes.known[name]
                     spec = self._spec(name, known)
                     if spec == known.spec:
@@ -246,9 +255,11 @@ class Cutter:
         return await answer
 
     def _spec(self, name: str, known: GPUNode) -> Spec:
-        """The present one without what failed, and with entries for those GPUs that a Pod waits for."""
+        """The present one, or that which its node was ordered with, without what failed, and with entries for those
+        GPUs that a Pod waits for."""
         targets = self._ledger.cluster.targets(name)
-        entries = {gpu.index: gpu for gpu in known.spec.gpus if gpu.index not in self._withdrawn.get(name, ())}
+        present = self._ledger.gpu_nodes.layout(name) or known.spec.gpus
+        entries = {gpu.index: gpu for gpu in present if gpu.index not in self._withdrawn.get(name, ())}
         for held in self._held(name):
             for gpu in _gpus(self._ledger.cluster.pod(held.waiting.uid)) if self._ledger.awaits(held.waiting) else ():
                 entries[gpu] = wanted_gpu(gpu, targets[gpu])

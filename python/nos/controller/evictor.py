@@ -18,7 +18,7 @@ Pods that move so that others fit (repack) would not have had to stop: so many o
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -45,7 +45,8 @@ _log = logging.getLogger(__name__)
 
 
 class Order(NamedTuple):
-    """A Pod that is to go. for_uid: who gets its room; empty where it goes for another reason, which `why` tells."""
+    """A Pod that is to go. for_uid: who gets its room; empty where it goes for another reason, which `why` tells, and
+    `cause` in a word."""
 
     uid: str
     namespace: str
@@ -53,6 +54,7 @@ class Order(NamedTuple):
     node: str
     why: str
     for_uid: str = ""
+    cause: str = ""
 
 
 class Evictor:
@@ -68,6 +70,8 @@ class Evictor:
         on_evicted: Callable[[Order, Waiting | None, str], None],
     ) -> None:
         self.granted = 0
+        self.causes: Counter[str] = Counter()  # of those that were granted
+        self.reclaimed: Counter[str] = Counter()  # Pods that went so that a quota, by the core's name, got its own
         self.refused = 0
         self._client = client
         self._ledger = ledger
@@ -110,10 +114,10 @@ class Evictor:
         if self._wanted:
             self._work.set()
 
-    def evict(self, namespace: str, name: str, uid: str, why: str) -> None:
-        """Evict this Pod, too, for a reason of its own: `why`, in words."""
+    def evict(self, namespace: str, name: str, uid: str, why: str, *, cause: str) -> None:
+        """Evict this Pod, too, for a reason of its own: `why`, in words, and `cause` in one."""
         pod = self._ledger.pods.known.get(uid, Known(f"{namespace}/{name}"))
-        self._asked[uid] = _order(uid, pod, why)
+        self._asked[uid] = _order(uid, pod, why)._replace(cause=cause)
         self._work.set()
 
     async def run(self) -> None:
@@ -270,13 +274,16 @@ class Evictor:
     def _note(self, order: Order, beneficiary: Waiting | None) -> str:
         if beneficiary is None:
             return order.why
-        quota = self._ledger.quotas.title_of(beneficiary.namespace)
+        quota = self._ledger.quotas.of(beneficiary.namespace)
         of = f" ({quota})" if quota else ""
         who = f"Pod {beneficiary.namespace}/{beneficiary.name}{of} on node {order.node}"
         return f"Moves elsewhere to make room for {who}" if order.why == "repack" else f"Preempted by {who}"
 
     def _granted(self, order: Order, beneficiary: Waiting | None, note: str, *, is_marked: bool) -> None:
         self.granted += 1
+        self.causes[order.cause or order.why] += 1
+        if beneficiary and order.why == "reclaim":
+            self.reclaimed[self._ledger.quotas.of(beneficiary.namespace)] += 1
         self._going.add(order.uid)
         self._on_evicted(order, beneficiary, note)
         if order.for_uid and not is_marked:

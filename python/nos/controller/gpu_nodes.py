@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from nos import _core
 from nos.kube.cut import gpu_specs
-from nos.kube.gpunode import GPUNode, Spec
+from nos.kube.gpunode import LAYOUT_ANNOTATION, GPUNode, Spec, WantedGpu, wanted_gpu
+from nos.kube.new_node import layout_of
 
 if TYPE_CHECKING:
     from nos.controller.ledger import Ledger
@@ -55,18 +56,30 @@ class GpuNodeSink:
         """How the node's GPUs are; none before its agent has reported."""
         if (gpu_node := self.known.get(name)) is None:
             return []
-        pods = self._ledger.pods
+        pods, acted_on = self._ledger.pods, self._specs[name].acted_on(gpu_node)
+        if layout := self.layout(name):
+            asked = Spec(layout)
+            gpu_node, acted_on = GPUNode(gpu_node.metadata, asked, gpu_node.status), [asked]
 
         def uid_of(pod: str) -> str:
             return pods.bound_uid(pod, name) or pod
 
         return gpu_specs(
             gpu_node,
-            self._specs[name].acted_on(gpu_node),
+            acted_on,
             fixed=self._frozen.get(name, ()),
             uid_of=uid_of,
             holdings=pods.holdings.get(name, {}),
         )
+
+    def layout(self, name: str) -> tuple[WantedGpu, ...]:
+        """How a new node was ordered to be cut, while nobody has asked its agent for anything yet."""
+        node, gpu_node = self._ledger.nodes.node(name), self.known.get(name)
+        if node is None or gpu_node is None or gpu_node.spec.gpus or not self._ledger.nodes.is_cut(name):
+            return ()
+        there = {gpu.index for gpu in gpu_node.status.gpus}
+        layout = layout_of(node.metadata.annotations.get(LAYOUT_ANNOTATION, ""))
+        return tuple(wanted_gpu(index, (True, layout[index])) for index in sorted(layout) if index in there)
 
     def freeze(self, name: str, gpus: Iterable[int], seconds: float, *, thaws_on_news: bool) -> None:
         """Do not recut these for a while, or until the node reports something new. What is ready is still given out."""

@@ -7,11 +7,12 @@ arrives then is queued and applied in order when it is over.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
-from nos import _core
 from nos.controller.budgets import Budgets
 from nos.controller.devices import DeviceOffers
 from nos.controller.gangs import Gangs
@@ -25,6 +26,7 @@ from nos.controller.store import Store
 from nos.controller.waiting import State, Waiting
 from nos.kube.decode import Owner
 from nos.kube.namespace import Namespace
+from nos.record.cluster import Recorded
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class Ledger:
     """The Cluster, its sinks and the Pods that wait."""
 
     def __init__(self, scheduler_name: str) -> None:
-        self.cluster = _core.Cluster()
+        self.cluster = Recorded()
         self.waiting: dict[str, Waiting] = {}
         self.gangs = Gangs(self)
         self.pods = PodSink(self, scheduler_name)
@@ -58,6 +60,8 @@ class Ledger:
         self.quotas = Quotas(self)
         self.budgets = Budgets(self)
         self.gave_back: Callable[[str], None] = lambda _: None  # told of a Pod whose decision does not hold
+        # Told how long the watch took to show a Pod's Binding: seconds.
+        self.echoed: Callable[[Waiting, float], None] = lambda *_: None
         # Pods that are to go, each with all that go for the same Pod or gang, which fits when the last of them is gone.
         self.expected: dict[str, set[str]] = {}
         self._news = asyncio.Event()  # something that may let a Pod run
@@ -146,6 +150,9 @@ class Ledger:
     def bound(self, waiting: Waiting) -> None:
         """Its Binding succeeded. It stays assumed until the watch says so."""
         waiting.failures = 0
+        waiting.bound = time.monotonic()
+        if self.waiting.get(waiting.uid) is not waiting:
+            self.echoed(waiting, 0.0)  # the watch was quicker than the answer
 
     def defer(self, waiting: Waiting, seconds: float) -> None:
         """Its Binding failed for certain: give its room back, and try it again later."""
@@ -164,15 +171,10 @@ class Ledger:
 
     def admit(self, waiting: Waiting) -> None:
         """Let the scheduler see it."""
-        uid, spec, labels = waiting.uid, waiting.spec, waiting.labels
-        priority, arrival, offers = waiting.priority, waiting.arrival, waiting.facts.asked.offers
-        preempts, wish, gang = waiting.preempts, waiting.nominated, waiting.gang
-        upsert = self.cluster.upsert_pod
+        as_is, wish, offers = replace(waiting), waiting.nominated or waiting.wish, waiting.facts.asked.offers
 
         def offer() -> None:
-            upsert(
-                uid, spec, labels=labels, priority=priority, arrival=arrival, preempts=preempts, wish=wish, gang=gang
-            )
+            as_is.offer(self.cluster, wish)
             waiting.offers = offers
 
         self.edit(offer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nos import _core
 from nos.kube.decode import node_spec
-from nos.kube.gpunode import CUT_BY_NOS, PARTITIONING_LABEL
+from nos.kube.gpunode import CUT_BY_NOS, PARTITIONING_LABEL, STARTUP_TAINT
 from nos.kube.node import Node
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ class NodeSink:
     def __init__(self, ledger: Ledger) -> None:
         self.synced_once = asyncio.Event()
         self.known: dict[str, _core.NodeSpec] = {}
+        self.offered: Callable[[str], None] = lambda _: None  # told of a node that offers something else now
         self.changed_cut: Callable[[str], None] = lambda _: None  # told of a node whose GPUs or their report changed
+        self.starting: set[str] = set()  # those with the startup taint
         self._nodes: dict[str, Node] = {}
         self._ledger = ledger
         self._listed: set[str] | None = None
@@ -45,6 +47,10 @@ class NodeSink:
             self._listed.add(name)
         was_cut = self.is_cut(name)
         self._nodes[name] = node
+        if any(taint.key == STARTUP_TAINT for taint in node.spec.taints):
+            self.starting.add(name)
+        else:
+            self.starting.discard(name)
         self._offers(name)
         if was_cut and not self.is_cut(name):
             self.changed_cut(name)
@@ -52,6 +58,14 @@ class NodeSink:
     def node(self, name: str) -> Node | None:
         """As the API server has it; None where there is none."""
         return self._nodes.get(name)
+
+    def marked(self, annotation: str) -> list[tuple[str, str]]:
+        """The nodes that have this annotation, and what it says."""
+        return [
+            (name, node.metadata.annotations[annotation])
+            for name, node in self._nodes.items()
+            if annotation in node.metadata.annotations
+        ]
 
     def is_cut(self, name: str) -> bool:
         """Whether nos cuts the node's GPUs."""
@@ -76,6 +90,7 @@ class NodeSink:
         if self.known.get(name) != spec:  # most events are heartbeats
             self.known[name] = spec
             self._ledger.edit(lambda: self._ledger.cluster.upsert_node(name, spec))
+            self.offered(name)
             self._ledger.wake()
             if gpus is not None:
                 self.changed_cut(name)
@@ -88,6 +103,7 @@ class NodeSink:
         was_cut = self.is_cut(name)
         self.known.pop(name, None)
         self._nodes.pop(name, None)
+        self.starting.discard(name)
         self._ledger.edit(lambda: self._ledger.cluster.remove_node(name))
         if was_cut:
             self.changed_cut(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,8 +31,10 @@ from nos.kube.decode import (
     moving_spec_of,
     pod_labels,
     spec_of,
+    stays,
     template,
 )
+from nos.kube.encode import UNSCHEDULABLE
 from nos.kube.pod import Pod
 from nos.kube.volumes import PodVolumes
 
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from nos.controller.ledger import Ledger
 
 _log = logging.getLogger(__name__)
-_SAME_SECOND = 20  # bits of an arrival for the order within a second, in which creationTimestamp counts
+SAME_SECOND = 20  # bits of an arrival for the order within a second, in which creationTimestamp counts
 
 
 class Known(NamedTuple):
@@ -50,6 +53,7 @@ class Known(NamedTuple):
     capacity: str = ""  # of one with a node, the label
     leaving: bool = False  # it is being deleted
     arrival: int = 0  # of one with a node, as it was while it waited
+    stays: str = ""  # likewise, why it cannot be moved to another one
 
 
 class PodSink:
@@ -66,6 +70,8 @@ class PodSink:
         self.holdings: dict[str, dict[str, Holding]] = {}  # of bound Pods, by node and uid
         self.left_unrun: Callable[[Pod], None] = lambda _: None  # told of a Pod that left its node before it ran
         self.seen: Callable[[str], None] = lambda _: None  # told of a Pod on a node that has come or changed
+        self.came: Callable[[Pod], None] = lambda _: None  # told of each Pod of ours, as it comes and changes
+        self.any_may_move = False  # what Pods on nodes ask for is kept, as if they waited
         self._nominated: set[str] = set()
         self.known: dict[str, Known] = {}  # by uid
         self._bound_uids: dict[str, str] = {}  # by namespace/name
@@ -97,6 +103,8 @@ class PodSink:
             self.known[uid] = Known(f"{pod.metadata.namespace}/{pod.metadata.name}")
         if self._listed is not None:
             self._listed.add(uid)
+        if self.is_for_us(pod):
+            self.came(pod)
         if pod.status.phase in ("Succeeded", "Failed"):
             self._remove(uid)
         elif pod.spec.node_name:
@@ -159,7 +167,7 @@ class PodSink:
     def _bound(self, pod: Pod) -> None:
         uid, says, node = pod.metadata.uid, bound(pod), pod.spec.node_name
         labels, terminating = pod_labels(pod), pod.metadata.deletion_timestamp is not None
-        key, before, *_, arrival = self.known[uid]
+        key, before, arrival = self.known[uid].key, self.known[uid].node, self.known[uid].arrival
         given = gpus(pod), instances(pod)
         holding = self.holdings.get(node, {}).get(uid)
         if holding is None or (holding.gpus, holding.instances) != given:
@@ -168,16 +176,18 @@ class PodSink:
         if not arrival:  # what came within a second stays in order when it is bound; its label tells after a restart
             waited = self._ledger.waiting.get(uid)
             late = 1 if label == OVER_QUOTA else 0
-            arrival = waited.arrival if waited else (created(pod.metadata.creation_timestamp) << _SAME_SECOND) + late
-        self.known[uid] = Known(key, node, label, terminating, arrival)
+            arrival = waited.arrival if waited else (created(pod.metadata.creation_timestamp) << SAME_SECOND) + late
+        fixed = stays(pod)
+        self.known[uid] = Known(key, node, label, terminating, arrival, fixed)
         self._bound_uids[key] = uid
         self.seen(uid)
         if holding.gpus or holding.instances:
             self.holdings.setdefault(node, {})[uid] = holding
         priority, cluster = pod.spec.priority or 0, self._ledger.cluster
         gang = self._ledger.gangs.join(pod) if self.is_for_us(pod) else ""
-
-        asked = template(pod) if self.is_for_us(pod) and movable(pod) else None
+        can_be_repacked = self.is_for_us(pod) and movable(pod)
+        may_move = can_be_repacked or (self.any_may_move and not fixed)
+        asked = template(pod) if may_move else None
 
         def upsert(spec: _core.PodSpec, held: tuple[tuple[int, str, int], ...], *, can_move: bool) -> None:
             cluster.upsert_pod(
@@ -205,25 +215,27 @@ class PodSink:
             # One that may move is tried elsewhere: there all counts that it asks for.
             moving = moving_spec_of(asked, volumes=volumes) if asked else None
             spec = moving or bound_spec_of(says, volumes=volumes)
-            self._edit(lambda: place(spec, can_move=moving is not None))
+            self._edit(lambda: place(spec, can_move=moving is not None and can_be_repacked))
 
         self._nominated.discard(uid)
         count(self._ledger.storage.held(pod, count))
         if before != node:
             self._ledger.nodes.refresh(node)  # a report may have named it before we knew it
         ours = self._ledger.waiting.pop(uid, None)
+        if ours is not None and ours.bound:
+            self._ledger.echoed(ours, time.monotonic() - ours.bound)
         # The echo of our own Binding frees nothing; another change may (a resize, a Pod bound elsewhere than we meant).
         self._ledger.wake(urgent=ours is not None and ours.state is not State.BINDING)
 
     def revise(self, waiting: Waiting) -> None:
         """Something that its Pod refers to has changed: look again at what it asks for."""
-        spec = self._spec(waiting.namespace, waiting.facts)
+        spec = self.spec(waiting.namespace, waiting.facts)
         self._asks(waiting, spec, waiting.labels, waiting.priority, waiting.gang)
 
     def _waits(self, pod: Pod) -> None:
         uid, namespace, priority = pod.metadata.uid, pod.metadata.namespace, pod.spec.priority or 0
         facts = Facts(template(pod), self._ledger.storage.asked(pod), bytes(pod.metadata.labels), controller(pod))
-        spec, labels = self._spec(namespace, facts), pod_labels(pod)
+        spec, labels = self.spec(namespace, facts), pod_labels(pod)
         gang = self._ledger.gangs.join(pod)
         waiting = self._ledger.waiting.get(uid)
         if waiting is None:
@@ -237,11 +249,12 @@ class PodSink:
             waiting.facts = facts
             self._asks(waiting, spec, labels, priority, gang)
         waiting.version, waiting.nominated = pod.metadata.resource_version, pod.status.nominated_node_name
-        waiting.message = next(
-            (c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None
-        )
+        told = next((c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+        waiting.message = told.message if told else None
+        waiting.wants_node = told is not None and told.reason == UNSCHEDULABLE
 
-    def _spec(self, namespace: str, facts: Facts) -> _core.PodSpec:
+    def spec(self, namespace: str, facts: Facts) -> _core.PodSpec:
+        """What a Pod of that namespace asks for."""
         default = None
         if not facts.template.has_spread:
             default = self._ledger.spread_defaults.of(namespace, facts.labels, facts.owner)
@@ -277,5 +290,5 @@ class PodSink:
 
     def _arrival(self, timestamp: str | None) -> int:
         """Creation time, and for Pods of one second the order in which we saw them."""
-        self._sequence = (self._sequence + 1) % (1 << _SAME_SECOND)
-        return (created(timestamp) << _SAME_SECOND) + self._sequence
+        self._sequence = (self._sequence + 1) % (1 << SAME_SECOND)
+        return (created(timestamp) << SAME_SECOND) + self._sequence

@@ -62,10 +62,14 @@ def _verdict(found: _Findings, bound: Bounds, counts: bool, parent: str) -> Verd
     counted = Counted(tuple(sorted(found.won)), bound.min, bound.max, parent) if counts else None
     if found.faults:
         reason, _ = found.faults[0]
-        return Verdict(counted, False, reason, "; ".join(message for _, message in found.faults))
+        return Verdict(counted, False, reason, _sentences(message for _, message in found.faults))
     if found.remarks:
-        return Verdict(counted, True, "NamespaceContested", "; ".join(found.remarks))
+        return Verdict(counted, True, "NamespaceContested", _sentences(found.remarks))
     return Verdict(counted, True, "Counting", "")
+
+
+def _sentences(said: Iterable[str]) -> str:
+    return " ".join(f"{one}." for one in said)
 
 
 def _share_namespaces(quotas: Iterable[Quota], found: Mapping[str, _Findings]) -> None:
@@ -77,11 +81,9 @@ def _share_namespaces(quotas: Iterable[Quota], found: Mapping[str, _Findings]) -
         found[winner.name].won.append(namespace)
         for loser in losers:
             found[loser.name].faults.append(
-                ("NamespaceTaken", f"namespace {namespace} counts under {winner.title}: take it out of one of the two")
+                ("NamespaceTaken", f"Namespace {namespace} counts under {winner.name}: take it out of one of the two")
             )
-            found[winner.name].remarks.append(
-                f"namespace {namespace} is also in {loser.title}, where it does not count"
-            )
+            found[winner.name].remarks.append(f"Namespace {namespace} is also in {loser.name}, where it does not count")
 
 
 def _rank(quota: Quota) -> tuple[bool, str, str]:
@@ -97,21 +99,21 @@ def _parents(known: Mapping[str, Quota], counts: Collection[str], found: Mapping
             continue
         named = [of_kind for kind in (COMPOSITE, ELASTIC) if (of_kind := name_of(kind, key)) in known]
         if not named:
-            found[name].faults.append(("ParentNotFound", f"there is no quota {key}, its parent: it counts without one"))
+            found[name].faults.append(("ParentNotFound", f"There is no quota {key}, its parent: it counts without one"))
         elif named[0] not in counts:
             found[name].faults.append(
                 (
                     "ParentNotCounted",
-                    f"its parent, {known[named[0]].title}, does not count itself: it counts without one",
+                    f"Its parent, {known[named[0]].name}, does not count itself: it counts without one",
                 )
             )
         else:
             parents[name] = named[0]
     for circle in _circles(parents):
-        path = " -> ".join(known[name].title for name in [*circle, circle[0]])
+        path = " -> ".join(known[name].name for name in [*circle, circle[0]])
         for name in circle:
             del parents[name]
-            found[name].faults.append(("ParentCircle", f"its parents form a circle, {path}: it counts without one"))
+            found[name].faults.append(("ParentCircle", f"Its parents form a circle, {path}: it counts without one"))
     return parents
 
 
@@ -147,10 +149,10 @@ def _compare_with_children(
             for resource, amount in guaranteed[child].items():
                 promised[resource] = promised.get(resource, 0) + amount
         for resource, amount in sorted(promised.items()):
-            have = f"the mins of its children add up to {resource} {text(resource, amount)}"
+            have = f"The mins of its children add up to {text(resource, amount)} of {resource}"
             if amount > own.min.get(resource, amount):
                 own_min = text(resource, own.min[resource])
-                said = f"{have}, its own min is {own_min}: their sum counts; raise it or lower theirs"
+                said = f"{have}, its own min is {own_min}: their sum counts, raise it or lower theirs"
                 found[parent].faults.append(("MinBelowChildren", said))
             if amount > own.max.get(resource, amount):
                 own_max = text(resource, own.max[resource])

@@ -99,6 +99,6 @@ class QuotaReporter:
             if error.status == 409 or error.may_pass:  # it has changed; its event tells how
                 self._changed[quota.name] = None
             elif error.status != 404:
-                _log.warning("the status of %s: %s", quota.title, error)
+                _log.warning("the status of %s: %s", quota.name, error)
         except (Unreachable, DecodeError):
             self._changed[quota.name] = None

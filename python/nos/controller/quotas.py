@@ -49,8 +49,8 @@ class Quotas:
 
     def find(self, name: str) -> Quota | None:
         """The quota that the core knows by that name."""
-        kind, _, key = name.partition("/")
-        return (self.composite if kind == COMPOSITE.lower() else self.elastic).known.get(key)
+        kind, _, key = name.partition(" ")
+        return (self.composite if kind == COMPOSITE else self.elastic).known.get(key)
 
     def written(self, quota: Quota, answer: bytes) -> None:
         """The API server took our report on a quota, and answered with the object."""
@@ -62,11 +62,6 @@ class Quotas:
     def of(self, namespace: str) -> str:
         """The core's name of the quota that Pods of the namespace count under; empty where there is none."""
         return self._quota_of.get(namespace, "")
-
-    def title_of(self, namespace: str) -> str:
-        """What people call it."""
-        quota = self.find(self.of(namespace))
-        return quota.title if quota else ""
 
     def _told(self, before: Quota | None, now: Quota | None) -> None:
         if before and now and before.spec == now.spec and before.metadata.uid == now.metadata.uid:

@@ -7,6 +7,7 @@ reason, an event on a Pod of ours, and what the node says of itself now: that it
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import DecodeError
@@ -18,7 +19,6 @@ from nos.kube.errors import ApiError, Unreachable
 from nos.kube.node import NODES, decode_node
 from nos.kube.pod import Pod, decode_pod
 from nos.kube.rejection import rejection
-from nos.observe.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 _MOST = 1000  # that wait to be looked at; of a namespace that is emptied by force, say, none is a rejection
@@ -27,12 +27,10 @@ _MOST = 1000  # that wait to be looked at; of a namespace that is emptied by for
 class Rejections:
     """`left_unrun` takes note, `run` reads."""
 
-    def __init__(
-        self, client: Client, ledger: Ledger, metrics: Metrics, *, on_rejected: Callable[[Pod, str], None]
-    ) -> None:
+    def __init__(self, client: Client, ledger: Ledger, *, on_rejected: Callable[[Pod, str], None]) -> None:
+        self.reasons: Counter[str] = Counter()
         self._client = client
         self._ledger = ledger
-        self._metrics = metrics
         self._on_rejected = on_rejected
         self._suspects: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(_MOST)
 
@@ -57,7 +55,7 @@ class Rejections:
 
     async def _rejected(self, pod: Pod, reason: str) -> None:
         node = pod.spec.node_name
-        self._metrics.kubelet_rejections.labels(reason).inc()
+        self.reasons[reason] += 1
         _log.warning(
             "the kubelet of %s did not admit Pod %s/%s: %s: %s",
             node,
@@ -67,7 +65,7 @@ class Rejections:
             pod.status.message,
         )
         if self._ledger.pods.is_for_us(pod):
-            self._on_rejected(pod, f"Node {node} did not admit it: {pod.status.message or reason}")
+            self._on_rejected(pod, f"Node {node} did not admit this Pod: {pod.status.message or reason}")
         await self._read_again(node)
 
     async def _read_again(self, node: str) -> None:

@@ -81,7 +81,7 @@ class Releases:
             now = asyncio.get_running_loop().time()
             before, last = self._refusals.get(name, (0, now))
             self._refusals[name] = (before + 1 if now < last + 2 * _LONGEST_PAUSE_S else 1), now
-            self._release(name, case, f"of Pod {waiting.name}: {why}")
+            self._release(name, case, f"Pod {waiting.name} could not be bound: {why}")
 
     async def run(self) -> None:
         """Look after gangs until cancelled. All of them at first: who was lost before we came is not known."""
@@ -118,7 +118,11 @@ class Releases:
         elif case.below_since is None:
             case.below_since = now
         elif now >= case.below_since + self._grace and not case.unread:
-            self._release(name, case, f"{len(placed)} of the {gang.least} Pods that it needs were left")
+            self._release(
+                name,
+                case,
+                f"of the {gang.least} Pods that it needs, only {len(placed)} had a node for {self._grace:g} s",
+            )
             self._evict_all(name, case, now)
 
     def _pause(self, name: str) -> float:
@@ -142,7 +146,12 @@ class Releases:
         namespace = name.partition("/")[0]
         for uid, member in self._ledger.gangs.placed(name):
             if member.node:  # else its Binding is on the way
-                self._evict(namespace, member.name, uid, f"Pod group {name} is released: {case.why}")
+                self._evict(
+                    namespace,
+                    member.name,
+                    uid,
+                    f"Pod group {name} gives up its nodes, to start again as a whole: {case.why}",
+                )
                 case.asked = now
 
     def _halt(self, name: str, why: str) -> None:

@@ -5,28 +5,38 @@ names say.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import msgspec.inspect
 import yaml
 from msgspec import Meta, Struct, field
 
+from nos.controller.scaling.settings import Scaling
 from nos.kube.errors import ConfigError
+from nos.observe.dashboard.settings import Dashboard
 
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 _Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$")]
 
 
 class LeaderElection(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
-    """How one of several replicas is chosen."""
+    """How one of several replicas is chosen. pod: the one that we run in, as NAMESPACE/NAME; it has the label
+    nos.nebuly.com/leader while we lead."""
 
     enabled: bool = True
     namespace: _Name = "nebuly-nos"
     name: _Name = "nos-scheduler"
-    lease_duration_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
-    renew_deadline_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    retry_period_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    lease_duration_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0  # after which another may lead
+    renew_deadline_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0  # without success, then it gives up
+    retry_period_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0  # between renewals
+    pod: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pod and not re.fullmatch(r"[-a-z0-9]{1,63}/[-a-z0-9.]{1,253}", self.pod):
+            raise ValueError(f"pod: {self.pod!r} is no NAMESPACE/NAME such as nebuly-nos/nos-scheduler-0")
 
 
 class Binding(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
@@ -40,6 +50,19 @@ class Reporting(Struct, rename="camel", forbid_unknown_fields=True, frozen=True)
 
     rate: Annotated[float, Meta(gt=0, le=10_000)] = 200.0
     rate_while_binding: Annotated[float, Meta(gt=0, le=10_000)] = 10.0
+
+
+class Metrics(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """Metrics over TLS, by token. address: host:port; none: they are at the health address, for whoever reaches it.
+    cert_file, key_file: read anew when they change; empty: nobody has signed the certificate."""
+
+    address: _Address | None = None
+    cert_file: str = ""
+    key_file: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("certFile and keyFile: name both or none")
 
 
 class Settings(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
@@ -59,6 +82,9 @@ class Settings(Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     leader_election: LeaderElection = field(default_factory=LeaderElection)
     binding: Binding = field(default_factory=Binding)
     reporting: Reporting = field(default_factory=Reporting)
+    scaling: Scaling = field(default_factory=Scaling)
+    dashboard: Dashboard = field(default_factory=Dashboard)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def load(file: str | None = None, flags: dict[str, Any] | None = None) -> Settings:
@@ -110,10 +136,7 @@ def _explain(error: str) -> str:
     path = where.rstrip("`").lstrip(".")
     if unknown := re.search(r"unknown field `(.+)`", what):
         path = f"{path}.{unknown[1]}" if path else unknown[1]
-        section = path.rpartition(".")[0]
-        kinds: dict[str, Any] = {"leaderElection": LeaderElection, "binding": Binding, "reporting": Reporting}
-        kind = kinds.get(section, Settings)
-        known = ", ".join(item.encode_name for item in msgspec.structs.fields(kind))
+        known = ", ".join(_fields_of(path.rpartition(".")[0]))
         return f"{path}: unknown field; there are {known}"
     if pattern := re.search(r"matching regex '(.+)'", what):
         choices = re.fullmatch(r"\^\(([-\w|]+)\)\$", pattern[1])
@@ -122,10 +145,29 @@ def _explain(error: str) -> str:
     return f"{path or 'settings'}: {what}; correct it, or leave it out for its default"
 
 
+def _fields_of(section: str) -> list[str]:
+    """The fields of a section, such as scaling.karpenter.instanceTypes[...]."""
+    kinds: list[msgspec.inspect.Type] = [msgspec.inspect.type_info(Settings)]
+    for name in filter(None, section.split(".")):
+        fields = [field for kind in _structs(kinds) for field in kind.fields]
+        kinds = [field.type for field in fields if field.encode_name == name.partition("[")[0]]
+    return [field.encode_name for kind in _structs(kinds) for field in kind.fields]
+
+
+def _structs(kinds: Iterable[msgspec.inspect.Type]) -> Iterator[msgspec.inspect.StructType]:
+    for kind in kinds:
+        if isinstance(kind, msgspec.inspect.StructType):
+            yield kind
+        elif isinstance(kind, msgspec.inspect.UnionType):
+            yield from _structs(kind.types)
+        elif isinstance(kind, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+            yield from _structs([kind.item_type])
+
+
 def _readable(path: str, choices: str) -> str:
     if choices:
         return "one of " + ", ".join(choices.split("|"))
-    if path.endswith("Address"):
+    if path.lower().endswith("address"):
         return "host:port, such as 127.0.0.1:10257"
     return "a name of lower-case letters, digits, '-' and '.', such as nos-scheduler"
 
@@ -136,5 +178,11 @@ def _with(given: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
 
 
 def _flag(path: str) -> str:
-    names = {"leaderElection.enabled": "leader-elect", "leaderElection.namespace": "lease-namespace"}
+    names = {
+        "leaderElection.enabled": "leader-elect",
+        "leaderElection.namespace": "lease-namespace",
+        "leaderElection.pod": "pod",
+        "dashboard.address": "dashboard-address",
+        "metrics.address": "metrics-address",
+    }
     return names.get(path) or re.sub(r"([A-Z])", r"-\1", path.rpartition(".")[2]).lower()

@@ -124,7 +124,7 @@ class VolumeBinder:
             return
         held.since = asyncio.get_running_loop().time()
         claims = ", ".join(key.partition("/")[2] for key in held.reserved.volumes)
-        self._on_binding(waiting, f"binding volumes on node {held.reserved.node}: {claims}")
+        self._on_binding(waiting, f"Binding volumes on node {held.reserved.node}: {claims}")
         self._touch(held)
 
     async def run(self) -> None:

@@ -1,7 +1,8 @@
 """What is watched: each kind that the Ledger has a sink for.
 
-A kind that the API server does not serve, as its API came later or its CRD is not installed, or that our role does not
-let us see, counts as one without objects.
+A kind that the API server does not serve, as its API came later or its CRD is not installed, counts as one without
+objects. One that our role does not let us see is waited for: who did not know of quotas would break them, and an API
+server that has just started refuses until it knows the roles.
 """
 
 import asyncio
@@ -40,6 +41,7 @@ class Watches:
         self._client = client
         self._ledger = ledger
         defaults = ledger.spread_defaults
+        self.all: list[Watch[Any]] = []  # those that have begun
         self._certain: tuple[Watch[Any], ...] = (
             Watch(client, NODES, decode_node, ledger.nodes),
             Watch(client, PODS, decode_pod, ledger.pods, field_selector=_LIVE_PODS),
@@ -55,45 +57,52 @@ class Watches:
     async def start(self, parts: asyncio.TaskGroup) -> None:
         """Begin them as tasks of the group."""
         for watch in self._certain:
-            parts.create_task(watch.run())
+            self.begin(parts, watch)
         client, ledger = self._client, self._ledger
-        if await self._serves(GPU_NODES):
-            parts.create_task(Watch(client, GPU_NODES, decode_gpu_node, ledger.gpu_nodes).run())
+        if await serves(client, GPU_NODES):
+            self.begin(parts, Watch(client, GPU_NODES, decode_gpu_node, ledger.gpu_nodes))
         else:
             _log.warning("the API server has no GPUNodes: no GPU is cut until the CRD is there and nos restarts")
             ledger.gpu_nodes.synced()
-        if await self._serves(POD_GROUPS):
-            parts.create_task(Watch(client, POD_GROUPS, decode_pod_group, ledger.gangs.groups).run())
+        if await serves(client, POD_GROUPS):
+            self.begin(parts, Watch(client, POD_GROUPS, decode_pod_group, ledger.gangs.groups))
         else:
-            _log.info("the API server shows us no PodGroups: what Pods say of their group is all there is")
+            _log.info("the API server has no PodGroups: what Pods say of their group is all there is")
             ledger.gangs.groups.synced()
-        if await self._serves(ELASTIC_QUOTAS) and await self._serves(COMPOSITE_QUOTAS):
-            parts.create_task(Watch(client, ELASTIC_QUOTAS, decode_elastic, ledger.quotas.elastic).run())
-            parts.create_task(Watch(client, COMPOSITE_QUOTAS, decode_composite, ledger.quotas.composite).run())
+        if await serves(client, ELASTIC_QUOTAS) and await serves(client, COMPOSITE_QUOTAS):
+            self.begin(parts, Watch(client, ELASTIC_QUOTAS, decode_elastic, ledger.quotas.elastic))
+            self.begin(parts, Watch(client, COMPOSITE_QUOTAS, decode_composite, ledger.quotas.composite))
         else:
             _log.warning("the API server has no quotas: nobody has any until the CRDs are there and nos restarts")
             for sink in ledger.quotas.sinks:
                 sink.synced()
-        if await self._serves(DEVICE_CLASSES) and await self._serves(RESOURCE_SLICES):
-            parts.create_task(Watch(client, DEVICE_CLASSES, decode_device_class, ledger.devices.classes).run())
-            parts.create_task(Watch(client, RESOURCE_SLICES, decode_resource_slice, ledger.devices.slices).run())
+        if await serves(client, DEVICE_CLASSES) and await serves(client, RESOURCE_SLICES):
+            self.begin(parts, Watch(client, DEVICE_CLASSES, decode_device_class, ledger.devices.classes))
+            self.begin(parts, Watch(client, RESOURCE_SLICES, decode_resource_slice, ledger.devices.slices))
         else:
-            _log.info("the API server shows us no ResourceSlices: devices by DRA are not known")
+            _log.info("the API server has no ResourceSlices: devices by DRA are not known")
             ledger.devices.classes.synced()
             ledger.devices.slices.synced()
 
-    async def _serves(self, path: str) -> bool:
-        """Whether the API server has this kind for us."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                await self._client.request("GET", path, params={"limit": "1"}, attempts=1)
-            except ApiError as error:
-                if error.status in (403, 404):
-                    return False
-            except Unreachable:
-                pass
-            else:
-                return True
-            await asyncio.sleep(pause(attempt))
+    def begin(self, parts: asyncio.TaskGroup, watch: Watch[Any]) -> None:
+        """Begin one as a task of the group, and count it among all."""
+        self.all.append(watch)
+        parts.create_task(watch.run())
+
+
+async def serves(client: Client, path: str, *, may_lack: bool = False) -> bool:
+    """Whether the API server has the kind at this path. may_lack: no right to see it is a no; else it is waited for."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            await client.request("GET", path, params={"limit": "1"}, attempts=1)
+        except ApiError as error:
+            if error.status == 404 or (error.status == 403 and may_lack):
+                return False
+            _log.log(logging.ERROR if error.status == 403 else logging.WARNING, "%s: asking again: %s", path, error)
+        except Unreachable:
+            pass
+        else:
+            return True
+        await asyncio.sleep(pause(attempt))

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nos.kube.decode import gpus
+from nos.kube.decision import gpus
 from nos.kube.node import Node as KubeNode
 from nos.kube.pod import Pod as KubePod
 

@@ -43,6 +43,7 @@ from .workload import NAMESPACE, SAMPLE, Arrival, arrivals, manifest
 _RBAC = Path(__file__).with_name("rbac.yaml")  # a link to what users install
 _USER, _GROUPS = service_account("nebuly-nos", "nos-scheduler")
 _CONTROLLER = "nos-controller"
+_DASHBOARD = "dashboard on "  # and its URL, in the log
 _IN_FLIGHT = 16
 _FRAMES_PER_SECOND = 8
 _LINE_EVERY_S = 2.0
@@ -77,6 +78,7 @@ class _Demo:
         utf8 = self._out.encoding.startswith("utf")
         self._style = Style(colour=self._live and self._out.color_system is not None, unicode=utf8)
         self._progress = Progress()
+        self._dashboard = ""
         self._plan = arrivals(options.shapes, options.pods, options.seed)
         self._made = [
             nodes.make_node(shape, number) for shape, count in options.shapes.items() for number in range(count)
@@ -115,8 +117,12 @@ class _Demo:
             testbed.kubectl("apply", "-f", str(_RBAC))
             kubeconfig = testbed.kubeconfig_of(_USER)
             flags = ["--kubeconfig", str(kubeconfig), "--health-address", "127.0.0.1:0"]
+            flags += ["--dashboard-address", "127.0.0.1:0"]
             argv = [sys.executable, "-c", "from nos.cli import main; main()", "controller", *flags]
             testbed.start_program(_CONTROLLER, argv, ready=_controller_ready)
+        log = testbed.state_dir / "logs" / f"{_CONTROLLER}.log"
+        self._dashboard = log.read_text(errors="replace").partition(_DASHBOARD)[2].split()[0]
+        self._progress.line(f"the dashboard: {self._dashboard}")
 
     async def _play(self, client: Client, testbed: Testbed) -> None:
         """Nodes join, Pods arrive, until each is bound or has a Reason."""
@@ -159,12 +165,15 @@ class _Demo:
         self._board.phase = "Pods arrive"
         begin = time.monotonic()
         slots = asyncio.Semaphore(_IN_FLIGHT)
-        creations = []
-        for arrival in self._plan:
-            await asyncio.sleep(max(0.0, begin + arrival.at * self._options.seconds - time.monotonic()))
-            await slots.acquire()
-            creations.append(asyncio.create_task(self._create(client, arrival, slots)))
-        await asyncio.gather(*creations)
+        creations: list[asyncio.Task[None]] = []
+        try:
+            for arrival in self._plan:
+                await asyncio.sleep(max(0.0, begin + arrival.at * self._options.seconds - time.monotonic()))
+                await slots.acquire()
+                creations.append(asyncio.create_task(self._create(client, arrival, slots)))
+            await asyncio.gather(*creations)
+        finally:  # on Ctrl-C none may outlive the client
+            await _end(creations)
 
     async def _create(self, client: Client, arrival: Arrival, slots: asyncio.Semaphore) -> None:
         pod = self._board.expect(arrival.name, arrival.ask)
@@ -198,7 +207,8 @@ class _Demo:
         down = "nos testbed down"
         if directory != state.default_directory():
             down += f" --state-dir {shlex.quote(str(directory))}"
-        print("# The control plane and the controller keep running. Speak to them:")
+        print(f"# The control plane and the controller keep running. See them: {self._dashboard}")
+        print("# Speak to them:")
         print(f"export KUBECONFIG={shlex.quote(str(directory.absolute() / 'kubeconfig'))}")
         print(f'export PATH="$PATH:{kubectl.parent}"')
         print("kubectl apply -f - <<'EOF'")
@@ -218,7 +228,7 @@ def _controller_ready(log: Path) -> bool:
         return False
     try:
         with urllib.request.urlopen(f"http://{address}/readyz", timeout=5):
-            return " scheduling: " in rest
+            return " scheduling: " in rest and _DASHBOARD in rest
     except (urllib.error.URLError, OSError):
         return False
 
@@ -232,9 +242,13 @@ async def _with_beside(work: Coroutine[Any, Any, None], beside: Iterable[Corouti
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _look_after(testbed: Testbed) -> None:

@@ -10,7 +10,8 @@ resourceVersion or uid precondition, creations under a name of ours.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -18,7 +19,9 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from nos.kube.access import Access
+from nos.kube.connector import Connector
 from nos.kube.errors import ApiError, Unreachable
+from nos.kube.resource import resource_of
 
 JSON = "application/json"
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
@@ -53,10 +56,12 @@ class Client:
         self._connections = connections
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        # Told of each answer: verb, resource, status (empty: none came) and seconds.
+        self.answered: Callable[[str, str, str, float], None] | None = None
 
     async def __aenter__(self) -> "Client":
         # Watches hold a connection each for minutes and are few; the limit is there for bursts of writes.
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=75, ttl_dns_cache=30)
+        connector = Connector(limit=self._connections)
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers={"Accept": JSON, "User-Agent": "nos-controller", "Accept-Encoding": "identity"},
@@ -122,16 +127,21 @@ class Client:
         content_type: str,
         limit: float,
     ) -> bytes:
+        code, began = "", time.perf_counter()
         try:
             async with await self._send(
                 method, path, body, params, content_type, aiohttp.ClientTimeout(total=limit)
             ) as response:
                 answer = await response.read()
+                code = str(response.status)
                 if response.status >= 300:
                     raise _refusal(response, answer)
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(_describe(error)) from None
+        finally:
+            if self.answered:
+                self.answered(method, resource_of(path), code, time.perf_counter() - began)
 
     async def _send(
         self,

@@ -1,21 +1,21 @@
 """Decisions to requests: the bodies that nos sends to the API server."""
 
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from msgspec.json import encode
 
-from nos.kube.decode import CAPACITY_LABEL, GPUS_ANNOTATION, INSTANCES_ANNOTATION
+from nos.kube.decision import GPUS_ANNOTATION, INSTANCES_ANNOTATION
+from nos.kube.decode import CAPACITY_LABEL
 
 CUTTING = "Repartitioning"  # the code of a Pod whose GPU is being cut
 BINDING_VOLUMES = "BindingVolumes"  # and of one whose volumes are being bound
+UNSCHEDULABLE = "Unschedulable"
 # They have a node, or are about to; their quota or their gang holds them; or nos cannot place them anywhere.
 _NO_NODE_HELPS = frozenset(
     (CUTTING, BINDING_VOLUMES, "MakingRoom", "QuotaMax", "QuotaExhausted", "GangTooSmall", "GangInvalid", "Unsupported")
 )
-_NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
 
 
 def pod_path(namespace: str, name: str, subresource: str = "") -> str:
@@ -66,67 +66,22 @@ def gpu_list(gpus: Sequence[int]) -> str:
     return ",".join(map(str, sorted(gpus)))
 
 
-def not_scheduled(uid: str, resource_version: str, code: str, message: str, *, is_news: bool) -> bytes:
+def node_may_help(code: str) -> bool:
+    """Whether a Pod that waits for this might run on one more node, as far as the code tells."""
+    return code not in _NO_NODE_HELPS
+
+
+def not_scheduled(uid: str, resource_version: str, reason: str, message: str, *, is_news: bool) -> bytes:
     """A strategic merge patch of a Pod's status: PodScheduled is False, and why.
 
-    Node autoscalers make room for Pods whose reason is Unschedulable. Whom no node helps carries its code instead.
+    Node autoscalers make room for Pods whose reason is UNSCHEDULABLE, and for no others.
 
     The resourceVersion makes it fail (409) where the Pod has changed meanwhile: a patch that came late must not say
     "unschedulable" of a Pod that was bound. is_news: the condition was not False before.
     """
-    condition: dict[str, object] = {
-        "type": "PodScheduled",
-        "status": "False",
-        "reason": code if code in _NO_NODE_HELPS else "Unschedulable",
-        "message": message,
-    }
+    condition: dict[str, object] = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
     if is_news:
-        condition["lastTransitionTime"] = _text(datetime.now(UTC), "seconds")
+        condition["lastTransitionTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return encode(
         {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": {"conditions": [condition]}}
     )
-
-
-def event(
-    namespace: str,
-    pod: str,
-    uid: str,
-    *,
-    at: datetime,
-    reporter: str,
-    type_: str,
-    reason: str,
-    action: str,
-    note: str,
-    related: tuple[str, str, str] | None = None,
-) -> tuple[str, bytes]:
-    """The path and body that create an events.k8s.io Event about a Pod. related: namespace, name and uid of another."""
-    body: dict[str, object] = {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"namespace": namespace, "name": f"{pod[:200]}.{secrets.token_hex(8)}"},
-        "eventTime": _text(at, "microseconds"),
-        "reportingController": "nos-scheduler",
-        "reportingInstance": reporter[:128],
-        "action": action,
-        "reason": reason,
-        "type": type_,
-        "note": _shortened(note),
-        "regarding": _pod(namespace, pod, uid),
-    }
-    if related:
-        body["related"] = _pod(*related)
-    return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events", encode(body)
-
-
-def _pod(namespace: str, name: str, uid: str) -> dict[str, str]:
-    return {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": uid}
-
-
-def _shortened(note: str) -> str:
-    text = note.encode()
-    return note if len(text) <= _NOTE_BYTES else text[: _NOTE_BYTES - 3].decode(errors="ignore") + "..."
-
-
-def _text(at: datetime, precision: str) -> str:
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"

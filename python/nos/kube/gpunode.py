@@ -12,6 +12,8 @@ from nos.kube.node import Metadata, decode_node
 
 GPU_NODES = "/apis/nos.nebuly.com/v1alpha1/gpunodes"
 PARTITIONING_LABEL = "nos.nebuly.com/gpu-partitioning"
+LAYOUT_ANNOTATION = "nos.nebuly.com/layout"  # on a new node: how its GPUs are to be cut, see nos.kube.new_node
+STARTUP_TAINT = "nos.nebuly.com/not-cut"  # NoSchedule; on a new node until that is so
 CUT_BY_NOS = frozenset({"mig", "hybrid"})  # values of that label; mps slices share a GPU, which is never cut
 
 Target = tuple[bool, list[tuple[str, int]]]  # MIG mode, and profile and start of each instance

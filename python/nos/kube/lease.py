@@ -58,6 +58,11 @@ class Lease:
         """True while we may act. Ask right before each act."""
         return _now() < self._until
 
+    @property
+    def remaining(self) -> float:
+        """Seconds until it is not held any more, should it not be renewed; 0 where it is not held."""
+        return max(0.0, self._until - _now())
+
     async def acquire(self) -> None:
         """Wait until we hold the Lease."""
         told = ""

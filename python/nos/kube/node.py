@@ -9,28 +9,33 @@ NODES = "/api/v1/nodes"
 
 
 class Metadata(Struct, rename="camel"):
-    """The node's name and labels."""
+    """Who the node is."""
 
     name: str = ""
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
-class Taint(Struct, gc=False):
+class Taint(Struct, rename="camel", gc=False):
     """A taint as the API has it."""
 
     key: str = ""
     value: str = ""
     effect: str = ""
+    time_added: str = ""
 
 
 class Spec(Struct):
-    """What keeps Pods off the node."""
+    """What keeps Pods off the node, and what the platform calls its machine."""
 
     taints: list[Taint] = field(default_factory=list)
     unschedulable: bool = False
+    provider_id: str = field(default="", name="providerID")
 
 
 class Image(Struct, rename="camel", frozen=True, gc=False):

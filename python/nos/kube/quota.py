@@ -72,13 +72,8 @@ class Quota(Struct):
 
     @property
     def name(self) -> str:
-        """What the core calls it: no other quota has this name."""
+        """What the core and people call it: no other quota has this name."""
         return name_of(self.kind, self.metadata.key)
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"{self.kind} {self.metadata.key}"
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -127,8 +122,8 @@ def _quota(kind: str, raw: bytes | Raw) -> Quota:
 
 
 def name_of(kind: str, key: str) -> str:
-    """What the core calls the quota with that namespace/name."""
-    return f"{kind.lower()}/{key}"
+    """What the core, and people, call the quota with that namespace/name."""
+    return f"{kind} {key}"
 
 
 def quota_path(quota: Quota, subresource: str = "") -> str:
@@ -144,7 +139,7 @@ def bounds(spec: Spec) -> Bounds:
     lower, upper = _amounts("min", spec.min, faults), _amounts("max", spec.max, faults)
     for resource, most in upper.items():
         if lower.get(resource, 0) > most:
-            faults.append(f"max: {resource} is below its min, which counts as max: raise max or lower min")
+            faults.append(f"The max of {resource} is below its min, which counts as max: raise max or lower min")
             lower[resource] = most
     return Bounds(lower, upper, tuple(faults))
 
@@ -155,12 +150,14 @@ def _amounts(which: str, quantities: Mapping[str, str | int] | None, faults: lis
         try:
             amount = nano(str(text))
         except ValueError as error:
-            faults.append(f"{which}: {resource}: {error}, so it does not count: give a quantity of 0 or more")
+            faults.append(f"The {which} of {resource} does not count, {error}: give a quantity of 0 or more")
             continue
         if "/" in resource and amount % NANO:
-            faults.append(f"{which}: {resource} is not a whole number, so it does not count: round it up")
+            faults.append(f"The {which} of {resource} is not a whole number, so it does not count: round it up")
             continue
         found[resource] = units(resource, amount)
     counted = countable(found)
-    faults += [f"{which}: {r} counts as {most}: nos counts no more" for r, most in counted.items() if found[r] > most]
+    faults += [
+        f"The {which} of {r} counts as {most}: nos counts no more" for r, most in counted.items() if found[r] > most
+    ]
     return counted

@@ -17,6 +17,7 @@ cut or is no JSON ends the connection, and the next begins after the last event 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from msgspec.json import Decoder
 
 from nos.kube.client import Client
 from nos.kube.errors import ApiError, ConfigError, Unreachable
+from nos.kube.resource import resource_of
 
 S = TypeVar("S", contravariant=True)
 
@@ -123,6 +125,10 @@ class Watch(Generic[T]):
         field_selector: str = "",
         idle: float = 150.0,
     ) -> None:
+        self.resource = resource_of(path)
+        self.events = 0  # that came
+        self.lists = 0  # that were begun
+        self.heard = time.monotonic()  # when something last came
         self._client = client
         self._path = path
         self._decode = decode
@@ -184,6 +190,7 @@ class Watch(Generic[T]):
     async def _consume(self, pieces: AsyncIterator[bytes]) -> None:
         rest = b""
         async for piece in pieces:
+            self.heard = time.monotonic()
             *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else (rest + piece,)
             if len(rest) > _LONGEST_LINE:
                 raise _Broken(f"a line of more than {_LONGEST_LINE} bytes")
@@ -214,6 +221,7 @@ class Watch(Generic[T]):
 
     def _deliver(self, raw: Raw, *, gone: bool) -> str:
         """Give one object to the Sink; its resourceVersion."""
+        self.events += 1
         try:
             item = self._decode(raw)
         except DecodeError as error:
@@ -236,6 +244,7 @@ class Watch(Generic[T]):
                 if error.status == 410:
                     raise _Expired from None
                 raise
+            self.heard = time.monotonic()
             try:
                 listed = _list(body)
             except DecodeError as error:
@@ -250,6 +259,7 @@ class Watch(Generic[T]):
 
     def _restart(self) -> None:
         self._listing = True
+        self.lists += 1
         self._sink.restart()
 
     def _synced(self) -> None:

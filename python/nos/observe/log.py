@@ -6,12 +6,12 @@ import sys
 from datetime import UTC, datetime
 
 
-def configure(form: str, *, verbose: bool) -> None:
-    """Set up the process's logging. form: text or json."""
+def configure(form: str, *, verbose: bool, quiet: bool = False) -> None:
+    """Set up the process's logging. form: text or json. quiet: nothing but what is wrong."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(verbose) if form == "json" else _Text(verbose))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("nos").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("nos").setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
 class _Text(logging.Formatter):

@@ -27,7 +27,9 @@ from .process import Supervisor, tail
 from .progress import Progress
 
 ASSETS = "KUBEBUILDER_ASSETS"
-DISK_NEEDED = 6 << 30  # measured from nothing: 4.6 GiB for Go's build cache, 0.9 for modules, 0.5 for the programs
+DISK_NEEDED = (
+    7 << 30
+)  # from nothing: 4.6 GiB for Go's build cache, 0.9 for modules, 0.5 for the programs; and about 1 for Kueue
 
 
 def cache_directory() -> Path:
@@ -65,6 +67,17 @@ def ensure_source(source: Path, progress: Progress | None = None, tick: Callable
     """A program of one Go file that uses Kubernetes' packages: named after its content, so that a change is built."""
     name = f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:8]}"
     return _ensure({name: str(source)}, progress, tick)[name]
+
+
+def ensure_folders(module: str, folders: Sequence[str], progress: Progress | None = None) -> list[Path]:
+    """Copies of folders of a Go module, such as the CRDs in `sigs.k8s.io/karpenter@v1.14.1`, kept in the cache."""
+    place = cache_directory() / "modules" / module.replace("/", "_")
+    copies = {folder: place / folder.replace("/", "_") for folder in folders}
+    if not all(copy.is_dir() for copy in copies.values()):
+        progress = progress or Progress()
+        with _locked(cache_directory(), progress, lambda: None):
+            _copy_folders(module, copies, progress)
+    return list(copies.values())
 
 
 def _ensure(packages: Mapping[str, str], progress: Progress | None, tick: Callable[[], None]) -> dict[str, Path]:
@@ -111,16 +124,17 @@ def _try_lock(descriptor: int) -> bool:
 
 def _build(packages: Mapping[str, str], progress: Progress, tick: Callable[[], None]) -> None:
     cache = cache_directory()
-    kubernetes = [name for name in packages if name != versions.PAUSE]  # the other needs nothing but Go itself
-    if kubernetes and (free := shutil.disk_usage(cache).free) < DISK_NEEDED:
+    large = [name for name in packages if name != versions.PAUSE]  # that one needs nothing but Go itself
+    kubernetes = [name for name in large if not versions.is_module_of_its_own(packages[name])]
+    if large and (free := shutil.disk_usage(cache).free) < DISK_NEEDED:
         raise TestbedError(
             f"{cache} has {free >> 20} MiB free, a build needs {DISK_NEEDED >> 20}; free some or set XDG_CACHE_HOME"
         )
     compiler = go.toolchain(cache.parent, progress, tick)
     (cache / "build" / "out").mkdir(parents=True, exist_ok=True)
     (cache / "bin").mkdir(exist_ok=True)
-    if kubernetes:
-        what = ", ".join(kubernetes)
+    if large:
+        what = ", ".join(large)
         progress.line(f"building {what} into {cache}/bin; all of them take about 7 minutes on 2 cores, once")
     supervisor = Supervisor(cache / "build")
     try:
@@ -131,6 +145,26 @@ def _build(packages: Mapping[str, str], progress: Progress, tick: Callable[[], N
             build.program(name, package, f"building {name}, {number} of {len(packages)}")
     finally:
         supervisor.close()
+
+
+def _copy_folders(module: str, copies: Mapping[str, Path], progress: Progress) -> None:
+    cache = cache_directory()
+    compiler = go.toolchain(cache.parent, progress)
+    (cache / "build").mkdir(exist_ok=True)
+    supervisor = Supervisor(cache / "build")
+    try:
+        source = _Build(compiler, supervisor, progress, lambda: None).download(module)
+    finally:
+        supervisor.close()
+    for folder, copy in copies.items():
+        unfinished = copy.with_name(f"{copy.name}.tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        # Go's module cache is read-only, folders too; what is ours is not.
+        shutil.copytree(source / folder, unfinished, copy_function=shutil.copyfile)
+        unfinished.chmod(0o755)
+        unfinished.rename(copy)  # whole or not at all
 
 
 @dataclass(frozen=True)
@@ -148,8 +182,7 @@ class _Build:
         module, at = self.supervisor.directory, f"{versions.KUBERNETES_MODULE}@{versions.KUBERNETES}"
         head = f"module nos.nebuly.com/testbed\n\ngo {go.NEEDED}.0\n"
         (module / "go.mod").write_text(head)
-        self._go("go-download", ["mod", "download", at], f"downloading {at}")
-        upstream = self._go_json("mod", "edit", "-json", self._go_json("mod", "download", "-json", at)["GoMod"])
+        upstream = self._go_json("mod", "edit", "-json", self._download(at)["GoMod"])
         staging = [
             replace["Old"]["Path"] for replace in upstream["Replace"] if replace["New"]["Path"].startswith("./staging/")
         ]
@@ -157,17 +190,25 @@ class _Build:
         require = f"require {versions.KUBERNETES_MODULE} {versions.KUBERNETES}"
         (module / "go.mod").write_text(f"{head}\n{require}\n\nreplace (\n{replaces})\n")
 
+    def download(self, module: str) -> Path:
+        """Where Go keeps the sources of a module."""
+        return Path(self._download(module)["Dir"])
+
     def program(self, name: str, package: str, title: str) -> None:
         """Builds one program and puts it in place."""
         out = self.supervisor.directory / "out" / name
         flags = ["-trimpath", "-buildvcs=false", "-v", f"-ldflags={versions.linker_flags()}"]
-        if name == "kwok":
-            # A module of its own, with versions of its own: installed by version, as its authors test it.
-            arguments = ["install", *flags, f"{package}@{versions.KWOK}"]
+        if versions.is_module_of_its_own(package):
+            out = out.with_name(package.partition("@")[0].rpartition("/")[2])  # `go install` knows no -o
+            arguments = ["install", *flags, package]
         else:
             arguments = ["build", "-mod=mod", *flags, "-o", str(out), package]
         self._go(f"go-{name}", arguments, title)
         out.rename(cache_directory() / "bin" / name)
+
+    def _download(self, module: str) -> dict[str, Any]:
+        self._go("go-download", ["mod", "download", module], f"downloading {module}")
+        return self._go_json("mod", "download", "-json", module)
 
     def _go(self, name: str, arguments: Sequence[str], title: str) -> None:
         log = self.supervisor.log(name)

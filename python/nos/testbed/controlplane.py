@@ -86,6 +86,15 @@ class Layout:
         return int.from_bytes(hashlib.sha256(os.fsencode(self.directory)).digest()[:6], "big")
 
     @property
+    def networks(self) -> tuple[str, str]:
+        """Of the real node's Pods, and of Services, whose first address is the API server's: 126 addresses each, out of
+        the range reserved for benchmarks. Which ones depends on the directory: the Pods' routes, and the address at
+        which they find the API server, are the machine's, and several testbeds share it."""
+        offset = self.number % 512 * 256
+        first = f"198.{18 + (offset >> 16)}.{offset >> 8 & 255}"
+        return f"{first}.0/25", f"{first}.128/25"
+
+    @property
     def cgroup(self) -> str:
         """What the real node takes for the root of every hierarchy."""
         return f"/nos-testbed-{self.number:x}"
@@ -147,6 +156,7 @@ def kube_apiserver(
     feature_gates: Mapping[str, bool],
     runtime_config: Mapping[str, str],
     audit_log: Path | None,
+    audited_users: Sequence[str],
     extra: Sequence[str],
 ) -> list[str | Path]:
     """TLS, RBAC, admission and flow control as a cluster has them."""
@@ -162,7 +172,7 @@ def kube_apiserver(
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={layout.service_account_key}",
         f"--service-account-signing-key-file={layout.service_account_key}",
-        "--service-cluster-ip-range=10.96.0.0/16",
+        f"--service-cluster-ip-range={layout.networks[1]}",
         "--allow-privileged=true",
         # It taints every new Node until the controller manager has seen it Ready: a read and a write per node, which on
         # two cores is most of the time that 500 nodes take. Ours are born Ready; another Node that is not is tainted by
@@ -176,9 +186,9 @@ def kube_apiserver(
         argv.append("--runtime-config=" + ",".join(f"{name}={value}" for name, value in runtime_config.items()))
     if audit_log:
         policy = layout.config / "audit-policy.yaml"
-        rule = {"level": "Metadata", "omitStages": ["RequestReceived"]}
-        policy.write_text(yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]}))
+        policy.write_text(yaml.safe_dump(_audit_policy(audited_users)))
         argv += [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log.absolute()}"]
+        argv.append("--audit-log-maxsize=1000000")  # in MB: it stays one file
     return [*argv, *_gates(feature_gates), *extra]
 
 
@@ -237,6 +247,13 @@ def kwok(binary: Path, layout: Layout) -> list[str | Path]:
         f"--config={layout.config / 'kwok.yaml'}",
         f"--kubeconfig={layout.component_kubeconfig('kwok')}",
     ]
+
+
+def _audit_policy(users: Sequence[str]) -> dict[str, Any]:
+    """All requests, without what is in them; where there are users, theirs and those of nobody who is known."""
+    everybody = {"level": "Metadata", "omitStages": ["RequestReceived"]}
+    theirs = [everybody | {"users": list(users)}, {"level": "None", "userGroups": ["system:authenticated"]}]
+    return {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [*(theirs if users else ()), everybody]}
 
 
 def _delegate(layout: Layout, name: str) -> list[str]:

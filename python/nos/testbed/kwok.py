@@ -132,7 +132,11 @@ def stages() -> list[dict[str, Any]]:
             ],
             {"statusTemplate": _POD_SUCCEEDED},
         ),
-        _stage("pod-delete", "Pod", [_match(".metadata.deletionTimestamp", "Exists")], {"delete": True}),
+        # What is deleted without grace the API server removes by itself. kwok deletes by name alone, and so would
+        # take the next Pod of that name with it.
+        _stage(
+            "pod-delete", "Pod", [_match(".metadata.deletionGracePeriodSeconds > 0", "In", "true")], {"delete": True}
+        ),
     ]
 
 

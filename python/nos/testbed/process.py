@@ -11,11 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,3 +175,15 @@ class Supervisor:
             )
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def is_ready(log: Path, probe: re.Pattern[str]) -> bool:
+    """Whether it answers /readyz at the port that its log names: the group of the pattern."""
+    found = probe.search(log.read_text(errors="replace"))
+    if not found:
+        return False
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False

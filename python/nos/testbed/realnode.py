@@ -5,12 +5,14 @@
         # device plugins go into node.device_plugins; Pods with the image realnode.IMAGE run
 
 Guaranteed: what Testbed guarantees, for containers, mounts and network interfaces as well; a namespace.py holds them.
-It listens on no port. The kubelet's own server is off, so `kubectl logs` and `exec` do not work: `logs` reads the file.
-Not guaranteed: a network. Pods have addresses that this machine reaches, and reach nothing themselves.
+Pods have addresses that this machine reaches, and reach the API server, at the address of the Service `kubernetes`.
+The kubelet's own server is off, so `kubectl logs` and `exec` do not work: `logs` reads the file.
+Not guaranteed: a network. Pods reach nothing else, other Services among it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -32,6 +34,7 @@ from .versions import PAUSE
 IMAGE = "nos.invalid/pause:1"  # a host that cannot exist: nobody is asked for it
 USER = "kubelet"
 SCRIPT = Path(__file__).with_name("namespace.py")
+RELAY = Path(__file__).with_name("relay.py")
 PACKAGES = {
     "containerd": "containerd",
     "containerd-shim-runc-v2": "containerd",
@@ -81,15 +84,18 @@ class RealNode:
         start: Callable[[str, Sequence[str | Path], Mapping[str, str] | None], int],
         binaries: Mapping[str, Path],
         api: Api,
+        port: int,
         labels: Mapping[str, str],
         timeout: float,
     ) -> None:
+        """`port` is the API server's."""
         self.name = name
         self._layout = layout
         self._supervisor = supervisor
         self._start = start
         self._binaries = binaries
         self._api = api
+        self._port = port
         self._labels = labels
         self._timeout = timeout
         self._holder = 0
@@ -127,6 +133,15 @@ class RealNode:
         lines = (line.partition("=") for line in self.logs(pod, container, namespace).splitlines())
         return {name: value for name, _, value in lines}
 
+    def import_image(self, archive: Path) -> None:
+        """Makes an image of a Docker or OCI archive one that Pods can have, by the name that it has in there."""
+        command: list[str | Path] = [_program("ctr"), "--address", self.containerd, "--namespace", "k8s.io", "images"]
+        done = subprocess.run(
+            [*command, "import", "--snapshotter", "native", archive], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise TestbedError(f"containerd refused the image {archive}: {done.stderr.strip()}")
+
     def stop_kubelet(self, *, kill: bool = False) -> None:
         """Stops the kubelet; Pods go on running."""
         self._supervisor.stop("kubelet", **({"grace": 0.0} if kill else {}))
@@ -163,13 +178,25 @@ class RealNode:
         )
         self._run("containerd", [_program("containerd"), "--config", self.directory / "containerd.toml"])
         self._supervisor.wait_until(self.containerd.exists, "containerd", what="it listened", timeout=self._timeout)
-        self._import_image()
+        archive = self.directory / "image.tar"
+        image.write_archive(archive, self._binaries[PAUSE].read_bytes(), name=IMAGE)
+        self.import_image(archive)
+        self._start("relay", [sys.executable, "-I", "-S", RELAY, self._gateway, self._pods, str(self._port)], None)
         self.start_kubelet()
         self._supervisor.wait_until(
             lambda: self.name in nodes.ready_nodes(self._api), "kubelet", what="it was Ready", timeout=self._timeout
         )
 
     # Inside.
+
+    @property
+    def _pods(self) -> str:
+        return self._layout.networks[0]
+
+    @property
+    def _gateway(self) -> str:
+        """This machine's end of every Pod's link has the address of the Service `kubernetes`."""
+        return str(ipaddress.ip_network(self._layout.networks[1])[1])
 
     def _run(self, name: str, argv: Sequence[str | Path]) -> None:
         entered = [sys.executable, "-I", "-S", SCRIPT, "enter", str(self._holder), *argv]
@@ -188,22 +215,6 @@ class RealNode:
             "files": {f"/proc/sys/{name}": f"{value}\n" for name, value in KERNEL_PARAMETERS.items()},
         }
 
-    def _import_image(self) -> None:
-        archive = self.directory / "image.tar"
-        image.write_archive(archive, self._binaries[PAUSE].read_bytes(), name=IMAGE)
-        command: list[str | Path] = [
-            _program("ctr"),
-            "--address",
-            self.containerd,
-            "--namespace",
-            "k8s.io",
-            "images",
-            "import",
-        ]
-        done = subprocess.run([*command, "--snapshotter", "native", archive], capture_output=True, text=True)
-        if done.returncode:
-            raise TestbedError(f"containerd refused our image: {done.stderr.strip()}")
-
     def _kubelet(self) -> list[str | Path]:
         return [
             self._binaries["kubelet"],
@@ -217,7 +228,6 @@ class RealNode:
     def _write_configuration(self) -> None:
         (self.directory / "kubelet.yaml").write_text(yaml.safe_dump(self._kubelet_configuration()))
         (self.directory / "containerd.toml").write_text(self._containerd_configuration())
-        first = subnet(self._layout)
         network = {
             "cniVersion": "0.4.0",
             "name": "nos-testbed",
@@ -225,7 +235,7 @@ class RealNode:
                 {
                     "type": "ptp",
                     "ipMasq": False,
-                    "ipam": {"type": "host-local", "ranges": [[{"subnet": first}]]},
+                    "ipam": {"type": "host-local", "ranges": [[{"subnet": self._pods, "gateway": self._gateway}]]},
                 }
             ],
         }
@@ -300,13 +310,6 @@ runtime_type = "io.containerd.runc.v2"
 BinaryName = {text(_program("runc"))}
 SystemdCgroup = false
 """
-
-
-def subnet(layout: Layout) -> str:
-    """126 addresses for the Pods, out of the range reserved for benchmarks; which ones depends on the directory, since
-    two testbeds put their Pods' routes in one table."""
-    offset = layout.number % 1024 * 128
-    return f"198.{18 + (offset >> 16)}.{offset >> 8 & 255}.{offset & 255}/25"
 
 
 def _path() -> str:

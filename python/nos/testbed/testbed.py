@@ -24,10 +24,12 @@ import yaml
 
 from nos.kube import crds
 
-from . import binaries, controlplane, credentials, kwok, nodes, realnode, state, versions
-from .api import Api
+from . import binaries, controlplane, credentials, karpenter, kueue, kwok, nodes, realnode, state, versions
+from .api import Api, Object
 from .errors import TestbedError
 from .gpus import SimulatedGpus
+from .karpenter import InstanceType, Karpenter
+from .kueue import Kueue
 from .process import Supervisor, interrupts_held, tail
 from .progress import Progress
 from .realnode import RealNode
@@ -50,6 +52,7 @@ class Testbed:
         feature_gates: Mapping[str, bool] | None = None,
         runtime_config: Mapping[str, str] | None = None,
         audit_log: Path | None = None,
+        audited_users: Sequence[str] = (),
         users: Mapping[str, Sequence[str]] | None = None,
         apiserver_args: Sequence[str] = (),
         lease_seconds: int = 240,
@@ -57,7 +60,8 @@ class Testbed:
         timeout: float = 120.0,
         progress: Progress | None = None,
     ) -> None:
-        """`scheduler` may be the text of a KubeSchedulerConfiguration. `users` are names and their groups, beside the
+        """`scheduler` may be the text of a KubeSchedulerConfiguration. `audit_log` gets all requests, or, where there
+        are `audited_users`, theirs and those without a valid token. `users` are names and their groups, beside the
         admin and nos-scheduler's service account. `lease_seconds` is how long a node may be silent; the default of a
         kubelet, 40, costs 50 writes a second on 500 nodes. `keep` leaves the directory, with all logs, in place."""
         self._wanted_directory = state_dir
@@ -66,6 +70,7 @@ class Testbed:
         self._feature_gates = dict(feature_gates or {})
         self._runtime_config = dict(runtime_config or {})
         self._audit_log = audit_log
+        self._audited_users = tuple(audited_users)
         self._users = {**credentials.USERS, NOS_USER: NOS_GROUPS, **(users or {})}
         self._apiserver_args = list(apiserver_args)
         self._lease_seconds = lease_seconds
@@ -200,7 +205,15 @@ class Testbed:
             raise TestbedError(problem)
         self._binaries |= binaries.ensure(versions.REAL_NODE, self._progress, self._check_wanted)
         node = realnode.RealNode(
-            name, self.layout, self._running, self._start, self._binaries, self.api, labels or {}, self._timeout
+            name,
+            self.layout,
+            self._running,
+            self._start,
+            self._binaries,
+            self.api,
+            self.ports["kube-apiserver"],
+            labels or {},
+            self._timeout,
         )
         with self._progress.step("starting a real node"):
             node.start()
@@ -221,14 +234,52 @@ class Testbed:
             made.start_agent()
         return made
 
+    def add_karpenter(
+        self,
+        instance_types: Sequence[InstanceType],
+        *,
+        feature_gates: Mapping[str, bool] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Karpenter:
+        """Adds Karpenter's kinds, and runs Karpenter with machines of these types; returns when it is ready.
+        `environment` has more of its settings."""
+        self._binaries |= binaries.ensure((versions.KARPENTER_KWOK,), self._progress, self._check_wanted)
+        self._serve(karpenter.crds())
+        made = Karpenter(
+            self._binaries[versions.KARPENTER_KWOK],
+            self.layout.config,
+            self._running,
+            self._start,
+            self.kubeconfig,
+            instance_types,
+            feature_gates or {},
+            environment or {},
+            self._timeout,
+        )
+        with self._progress.step("starting Karpenter"):
+            made.start()
+        return made
+
+    def add_kueue(self) -> Kueue:
+        """Adds Kueue's kinds and ProvisioningRequest, and runs Kueue; returns when it is ready."""
+        self._binaries |= binaries.ensure((kueue.NAME,), self._progress, self._check_wanted)
+        self._serve(kueue.crds())
+        made = Kueue(
+            self._binaries[kueue.NAME],
+            self.layout.config,
+            self._running,
+            self._start,
+            self.kubeconfig,
+            self.api,
+            self._timeout,
+        )
+        with self._progress.step("starting Kueue"):
+            made.start()
+        return made
+
     def install_crds(self) -> None:
         """Adds the kinds that nos brings, and returns when they are served."""
-        for file in crds.FILES:
-            crd = yaml.safe_load(file.read_text())
-            self.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-            spec = crd["spec"]
-            path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
-            self._await("kube-apiserver", self.api, path)
+        self._serve([yaml.safe_load(file.read_text()) for file in crds.FILES])
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What `kubectl ARGUMENTS` prints, as the admin."""
@@ -257,6 +308,7 @@ class Testbed:
             feature_gates=self._feature_gates,
             runtime_config=self._runtime_config,
             audit_log=self._audit_log,
+            audited_users=self._audited_users,
             extra=self._apiserver_args,
         )
         self._start("kube-apiserver", argv)
@@ -303,6 +355,13 @@ class Testbed:
             raise TestbedError(f"{name} ended with code {code}. The end of {log}:\n{tail(log)}")
 
     # Inside.
+
+    def _serve(self, kinds: Sequence[Object]) -> None:
+        for crd in kinds:
+            self.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+            spec = crd["spec"]
+            path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+            self._await("kube-apiserver", self.api, path)
 
     def _bring_up(self, lock: int) -> None:
         layout = self.layout

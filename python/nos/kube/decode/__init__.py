@@ -6,8 +6,8 @@ once. A spec that the core refuses (absurd quantities, unknown operators) never 
 that waits with a Reason, a bound one counts as much as can be counted, and a node takes no newcomers.
 """
 
+from nos.kube.decision import gpus, instances
 from nos.kube.decode.bound import Bound, bound, bound_spec, bound_spec_of
-from nos.kube.decode.decision import GPUS_ANNOTATION, INSTANCES_ANNOTATION, gpus, instances
 from nos.kube.decode.metadata import (
     CAPACITY_LABEL,
     IN_QUOTA,
@@ -19,18 +19,26 @@ from nos.kube.decode.metadata import (
     labels,
     pod_labels,
 )
+from nos.kube.decode.mobility import WITH_ITS_NODE, stays
 from nos.kube.decode.movable import MOVABLE_ANNOTATION, movable
 from nos.kube.decode.node import node_spec
 from nos.kube.decode.spread import DefaultSpread
-from nos.kube.decode.waiting import Template, moving_spec_of, spec_of, template, waiting_spec
+from nos.kube.decode.waiting import (
+    Template,
+    moving_spec_of,
+    requests_of,
+    spec_asking,
+    spec_of,
+    template,
+    waiting_spec,
+)
 
 __all__ = [
     "CAPACITY_LABEL",
-    "GPUS_ANNOTATION",
-    "INSTANCES_ANNOTATION",
     "IN_QUOTA",
     "MOVABLE_ANNOTATION",
     "OVER_QUOTA",
+    "WITH_ITS_NODE",
     "Bound",
     "DefaultSpread",
     "Owner",
@@ -48,7 +56,10 @@ __all__ = [
     "moving_spec_of",
     "node_spec",
     "pod_labels",
+    "requests_of",
+    "spec_asking",
     "spec_of",
+    "stays",
     "template",
     "waiting_spec",
 ]

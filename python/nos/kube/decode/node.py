@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from nos import _core
 from nos.kube.decode.amounts import GPU, MIG, amounts, countable, rounded
-from nos.kube.node import Node
+from nos.kube.gpunode import STARTUP_TAINT
+from nos.kube.node import Node, Taint
 from nos.kube.volumes import NodeVolumes
 from nos.mig import recognize
 
@@ -39,7 +40,7 @@ def node_spec(
             allocatable,
             gpus=gpus or (),
             labels=labels,
-            taints=[_core.Taint(t.key, t.value, t.effect) for t in node.spec.taints],
+            taints=[_core.Taint(t.key, t.value, t.effect) for t in node.spec.taints if _counts(t, gpus)],
             unschedulable=node.spec.unschedulable,
             images={tag: max(0, min(i.size_bytes, _MOST_BYTES)) for i in status.images for tag in i.names or ()},
             features=(*status.declared_features, *volumes.features),
@@ -51,6 +52,11 @@ def node_spec(
     except (ValueError, OverflowError) as error:
         _log.warning("node %s takes no Pods: %s", name, error)
         return _core.NodeSpec({}, labels=labels, unschedulable=True)
+
+
+def _counts(taint: Taint, gpus: Sequence[_core.GpuSpec] | None) -> bool:
+    """The startup taint is for those who do not know what is being cut there."""
+    return taint.key != STARTUP_TAINT or gpus is None
 
 
 def _gpu_memory_gb(labels: Mapping[str, str]) -> int:

@@ -1,5 +1,6 @@
 """What a Pod that waits asks of its node."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -95,12 +96,27 @@ def moving_spec_of(template: Template, *, volumes: PodVolumes) -> _core.PodSpec 
         return None
 
 
-def _whole(template: Template, volumes: PodVolumes, default: DefaultSpread | None) -> _core.PodSpec:
+def spec_asking(
+    template: Template, requests: Mapping[str, int], *, volumes: PodVolumes, default: DefaultSpread | None
+) -> _core.PodSpec | None:
+    """As spec_of, but asking for so much, in the core's units: for a what-if. None where that makes no sense."""
+    try:
+        return _whole(template, volumes, default, requests)
+    except (ValueError, OverflowError, msgspec.DecodeError):
+        return None
+
+
+def _whole(
+    template: Template,
+    volumes: PodVolumes,
+    default: DefaultSpread | None,
+    requests: Mapping[str, int] | None = None,
+) -> _core.PodSpec:
     default = None if template.has_spread else default
     affinity = Affinity(template.affinity, template.namespace)
     constraints = spread(template.spread, template.namespace, dict(template.spread_labels))
     return _core.PodSpec(
-        rounded(effective_requests(of_containers.ask(*template[:4]))),
+        rounded(effective_requests(of_containers.ask(*template[:4]))) if requests is None else requests,
         node_selector=labels(template.node_selector),
         affinity=affinity.required_nodes(),
         preferred_affinity=affinity.preferred_nodes(),
@@ -120,6 +136,14 @@ def _whole(template: Template, volumes: PodVolumes, default: DefaultSpread | Non
         waits_for=volumes.waits_for,
         unsupported=(*template.unsupported, *volumes.unsupported),
     )
+
+
+def requests_of(template: Template) -> dict[str, int]:
+    """What a Pod of this template takes of its node, in nano-units; nothing where that makes no sense."""
+    try:
+        return effective_requests(of_containers.ask(*template[:4]))
+    except (ValueError, msgspec.DecodeError):
+        return {}
 
 
 def _template(pod: Pod) -> Template:

@@ -1,0 +1,1 @@
+"""What Prometheus reads at /metrics: what there is to measure, one file per subject."""

@@ -1,0 +1,1 @@
+"""What the core was told and what it decided, written down and done again."""
