@@ -91,18 +91,35 @@ def test_a_volume_that_another_binds_first(
     controller(proxy.kubeconfig).schedules()
     cluster.pod("train", **using("data"))
     eventually(lambda: late.hits)
-    rival = volumes.get_claim("rival")["metadata"]
-    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default", "name": "rival"}
-    body = {"spec": {"claimRef": reference | {"uid": rival["uid"]}}}
-    status, answer = cluster.api.request(
-        "PATCH", "/api/v1/persistentvolumes/disk", body, "application/merge-patch+json"
-    )
-    assert status == 200, answer.decode()
+    volumes.give("disk", "rival")
     cluster.waits("train", "didn't find available persistent volumes to bind")
     assert volumes.get_volume("disk")["spec"]["claimRef"]["name"] == "rival"
     volumes.local_volume("another", node)
     cluster.bound("train")
     assert volumes.volume_of("data") == "another"
+
+
+def test_a_volume_that_another_binds_while_the_pods_first_is_written(
+    cluster: Cluster, controller: Start, volumes: Volumes, proxy: FaultProxy
+) -> None:
+    """The second volume is known as another's by the time that it is written, and stays the other's."""
+    (node,) = cluster.testbed.add_nodes({"8xH100": 1})
+    volumes.local_class()
+    for name, size in [("disk", "1Gi"), ("large", "2Gi")]:  # the smallest is written first
+        volumes.local_volume(name, node, size)
+        volumes.claim(f"for-{name}", size=size)
+    volumes.claim("rival", size="2Gi")
+    late = proxy.fault("PATCH", VOLUME, times=1, delay=2.0)
+    controller(proxy.kubeconfig).schedules()
+    cluster.pod("train", **using("for-disk", "for-large"))
+    eventually(lambda: late.hits)
+    volumes.give("large", "rival")
+    cluster.waits("train", "didn't find available persistent volumes to bind")
+    assert volumes.get_volume("large")["spec"]["claimRef"]["name"] == "rival"
+    eventually(lambda: volumes.volume_of("rival") == "large")
+    volumes.local_volume("another", node, "2Gi")
+    cluster.bound("train")
+    assert (volumes.volume_of("for-disk"), volumes.volume_of("for-large")) == ("disk", "another")
 
 
 def test_a_pod_that_is_deleted_meanwhile_leaves_its_volume_to_others(

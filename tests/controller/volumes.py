@@ -52,6 +52,14 @@ class Volumes:
         ask = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
         self._create(_CLAIMS, name, {"spec": ask | {"storageClassName": storage_class} | spec})
 
+    def give(self, volume: str, claim: str) -> None:
+        """Bind the volume to the claim, as the scheduler of another Pod would."""
+        uid = self.get_claim(claim)["metadata"]["uid"]
+        reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": NAMESPACE, "name": claim}
+        body = {"spec": {"claimRef": reference | {"uid": uid}}}
+        status, answer = self.api.request("PATCH", f"{_CORE}/persistentvolumes/{volume}", body, _MERGE)
+        assert status == 200, answer.decode()
+
     def csi_node(self, node: str, limit: int | None = None) -> None:
         """The node has the driver, which lets it have that many volumes."""
         driver = {"name": DRIVER, "nodeID": node} | ({} if limit is None else {"allocatable": {"count": limit}})

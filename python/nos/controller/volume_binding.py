@@ -182,8 +182,8 @@ class VolumeBinder:
             return False
         done, todo = 0, False
         for key, name in held.reserved.volumes.items():
-            claim = self._storage.index.claim(key)
-            if claim is None or claim.metadata.uid != held.uids[key]:
+            claim = self._claim(held, key)
+            if claim is None:
                 self._give_back(held, f'persistentvolumeclaim "{key.partition("/")[2]}" not found')
                 return False
             if why := self._trouble(held, claim, name, node):
@@ -197,6 +197,11 @@ class VolumeBinder:
         if done == len(held.reserved.volumes):
             self._serve(held)
         return todo
+
+    def _claim(self, held: _Held, key: str) -> PersistentVolumeClaim | None:
+        """The claim; None where it is gone, or another of that name has come."""
+        claim = self._storage.index.claim(key)
+        return claim if claim and claim.metadata.uid == held.uids[key] else None
 
     def _trouble(self, held: _Held, claim: PersistentVolumeClaim, name: str, on: Node) -> str:
         """Why the claim will not get what it was to get; notes whether the API server has that already."""
@@ -287,8 +292,11 @@ class VolumeBinder:
 
     async def _write_one(self, held: _Held, key: str, name: str) -> None:
         index = self._storage.index
-        claim, volume = index.claim(key), index.volume(name)
-        if claim is None or self._held.get(held.waiting.uid) is not held:
+        claim, volume, node = self._claim(held, key), index.volume(name), self._ledger.nodes.node(held.reserved.node)
+        if claim is None or node is None or self._held.get(held.waiting.uid) is not held:
+            return
+        # What is known may be newer than when it was looked at, and what we write has the newest resourceVersion.
+        if self._trouble(held, claim, name, node) or claim.bound or key in held.written:
             return
         if not self._may_write():
             await asyncio.sleep(_LOOK_S)
