@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import yaml
 
 from . import binaries
+from .port import free_port
 from .process import Supervisor, is_ready
 from .versions import KARPENTER, KARPENTER_MODULE
 
@@ -93,7 +93,7 @@ class Karpenter:
         """Starts it; returns when it says that it is ready."""
         types = self._directory / "instance-types.json"
         types.write_text(json.dumps([one.told() for one in self._instance_types]))
-        self._metrics_port = _free_port()
+        self._metrics_port = free_port()
         environment = {
             "KUBECONFIG": str(self._kubeconfig),
             "DISABLE_LEADER_ELECTION": "true",
@@ -123,10 +123,3 @@ def crds() -> list[dict[str, Any]]:
     """The kinds that it serves."""
     folders = binaries.ensure_folders(f"{KARPENTER_MODULE}@{KARPENTER}", _CRDS)
     return [yaml.safe_load(file.read_text()) for folder in folders for file in sorted(folder.glob("*.yaml"))]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,12 +11,9 @@ whose name here is an alias of localhost; it makes their certificates itself, an
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import random
 import re
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ import yaml
 
 from . import binaries
 from .api import Api
+from .port import free_port
 from .process import Supervisor, is_ready
 from .versions import AUTOSCALER_APIS, KUEUE, KUEUE_MODULE
 
@@ -60,7 +58,7 @@ class Kueue:
 
     def start(self) -> None:
         """Starts it; returns when it says that it is ready."""
-        port, certificates = _free_port(), self._directory / "kueue-certificates"
+        port, certificates = free_port(), self._directory / "kueue-certificates"
         certificates.mkdir(mode=0o700, exist_ok=True)
         for path, body in _objects(port):
             self._api.create(path, body)
@@ -132,12 +130,3 @@ def _config(port: int, certificates: Path) -> dict[str, Any]:
         "integrations": {"frameworks": ["batch/job"]},
         "featureGates": {"VisibilityOnDemand": False},
     }
-
-
-def _free_port() -> int:
-    """It is below those that the kernel gives to whoever asks for any, so that nobody takes it before Kueue does."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as tried:
-            tried.bind(("127.0.0.1", port))
-            return port

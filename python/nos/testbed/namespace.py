@@ -173,8 +173,6 @@ def hold(options: dict[str, Any]) -> int:
 
 def enter(holder: int, argv: list[str]) -> int:
     """Runs a program in the namespaces that `holder` holds; its exit code."""
-    # The supervisor signals our whole process group, of which the program is one: SIGTERM is for it.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     descriptors = [os.open(f"/proc/{holder}/ns/{kind}", os.O_RDONLY) for kind in ("pid_for_children", "cgroup", "mnt")]
     for descriptor in descriptors:
         must(LIBC.setns(descriptor, 0), "setns")
@@ -184,13 +182,15 @@ def enter(holder: int, argv: list[str]) -> int:
     pid = os.fork()
     if pid == 0:
         die_with(us)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.chdir("/")
         try:
             os.execvp(argv[0], argv)
         except OSError as error:
             print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
             os._exit(127)
+    # The supervisor signals our whole process group, of which the program is one: SIGTERM is for it. Not before now:
+    # one that came while there was no program would reach nobody.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
 

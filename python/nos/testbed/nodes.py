@@ -108,6 +108,9 @@ def make_node(
         "kubernetes.io/hostname": name,
         "kubernetes.io/arch": "amd64",
         "kubernetes.io/os": "linux",
+        # A kubelet's, too; the controller manager would add them a moment later.
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
         "node.kubernetes.io/instance-type": machine,
         "topology.kubernetes.io/region": REGION,
         "topology.kubernetes.io/zone": zone,

@@ -122,11 +122,14 @@ class RealNode:
 
     def logs(self, pod: str, container: str = "main", namespace: str = "default") -> str:
         """What the newest run of a container wrote; empty when there is none."""
-        files = sorted(
-            self.directory.glob(f"logs/{namespace}_{pod}_*/{container}/*.log"), key=lambda f: f.stat().st_mtime
-        )
+        found = self.directory.glob(f"logs/{namespace}_{pod}_*/{container}/*.log")
+        try:
+            files = sorted(found, key=lambda f: f.stat().st_mtime)
+            text = files[-1].read_text() if files else ""
+        except FileNotFoundError:  # the kubelet removes it while we look
+            return ""
         # As the CRI has it: time, stream, a flag, and the text.
-        return "".join(line.split(" ", 3)[3] for line in files[-1].read_text().splitlines(True)) if files else ""
+        return "".join(line.split(" ", 3)[3] for line in text.splitlines(True))
 
     def environment(self, pod: str, container: str = "main", namespace: str = "default") -> dict[str, str]:
         """The environment of a container of our image."""

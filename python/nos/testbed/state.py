@@ -147,28 +147,29 @@ def clear(layout: Layout) -> None:
 
 def down(layout: Layout) -> bool:
     """Stops the testbed in this directory and removes it; False when none was running."""
-    was_running = False
+    supervisor: Process | None = None
     deadline = time.monotonic() + STOP_TIMEOUT
     try:
         while (descriptor := acquire(layout)) is None:
-            state = read(layout)
-            if state and not was_running:
-                state.supervisor.signal(signal.SIGTERM)
-                was_running = True
+            if supervisor is None and (state := read(layout)):
+                supervisor = state.supervisor
+                supervisor.signal(signal.SIGTERM)
             if time.monotonic() > deadline:
-                if not state:
+                if supervisor is None:
                     raise TestbedError(f"{layout.lock} is locked by a process that wrote no state; end it, then retry")
-                state.supervisor.signal(signal.SIGKILL)  # the kernel then kills what it started
+                supervisor.signal(signal.SIGKILL)  # the kernel then kills what it started
                 deadline += STOP_TIMEOUT
             time.sleep(0.02)
-    except (FileNotFoundError, NotADirectoryError):  # none was there, or its supervisor removed it and is done
-        return was_running
+    except (FileNotFoundError, NotADirectoryError):  # none was there, or its supervisor removed it
+        while supervisor and supervisor.alive() and time.monotonic() < deadline:  # the lock goes before the directory
+            time.sleep(0.02)
+        return supervisor is not None
     clear(layout)
     layout.lock.unlink(missing_ok=True)
     os.close(descriptor)
     with contextlib.suppress(OSError):
         layout.directory.rmdir()
-    return was_running
+    return supervisor is not None
 
 
 def start_time(pid: int) -> int | None:

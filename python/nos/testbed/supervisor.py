@@ -83,13 +83,19 @@ def stop(children: list[subprocess.Popen[bytes]], grace: float) -> None:
         child.wait()
 
 
-def remove(paths: list[str]) -> None:
+def remove(paths: list[str], patience: float = 0.0) -> None:
+    """patience: so long is tried again what is in use: the kernel may still be killing the real node's processes."""
+    deadline = time.monotonic() + patience
     for path in paths:
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        while True:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            if not os.path.lexists(path) or time.monotonic() >= deadline:
+                break
+            time.sleep(0.02)
     if paths:  # the directory itself, if nobody put anything else there
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(paths[0]))
@@ -179,7 +185,7 @@ def main() -> None:
         serve(supervision, wakeup)
     finally:
         supervision.stop_all()
-        remove(options["remove"])
+        remove(options["remove"], patience=10.0)
 
 
 if __name__ == "__main__":
