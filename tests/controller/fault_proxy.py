@@ -39,6 +39,7 @@ class Fault:
     body: Mapping[str, Any] = field(default_factory=dict)  # beside what every Status has
     carried_out: bool = True  # without a status: does it reach the API server?
     delay: float = 0.0
+    held: bool = False  # and then for as long as this is so
     lost: bool = False  # the connection is cut instead of an answer
     hits: int = 0
 
@@ -148,6 +149,8 @@ class FaultProxy:
         if fault is not None:
             fault.hits += 1
             await asyncio.sleep(fault.delay)
+            while fault.held:  # noqa: ASYNC110  # by the thread of the test
+                await asyncio.sleep(0.01)
             if fault.status:
                 body = {"kind": "Status", "code": fault.status, "reason": "Injected", "message": "a fault of the test"}
                 body |= fault.body

@@ -105,12 +105,13 @@ def test_only_the_last_set_counts(cluster: Cluster, proxy: FaultProxy) -> None:
     async def run() -> None:
         async with rig(cluster, proxy) as r:
             victims = [r.victim(f"v{number}") for number in range(34)]
-            fault = proxy.fault("POST", "/eviction", times=32, delay=1.0)
+            fault = proxy.fault("POST", "/eviction", times=32, held=True)
             r.evictor.wanted(victims)
             await until(lambda: fault.hits == 32)  # so many are in flight
             await settled()
             assert len(r.posted()) == 32
             r.evictor.wanted(victims[:32])  # two are not needed any more
+            fault.held = False
             await until(lambda: r.evictor.granted == 32)
             r.evictor.wanted(victims[:32])
             await asyncio.sleep(0.2)
@@ -172,6 +173,30 @@ def test_another_pod_of_that_name_stays(cluster: Cluster, proxy: FaultProxy) -> 
             assert not r.is_leaving("v")
             r.evictor.wanted([Eviction("u-before")])  # its end has not been seen yet
             await asyncio.sleep(0.2)
+            assert r.posted() == ["v"]
+
+    asyncio.run(run())
+
+
+def test_a_cycle_of_before_a_refusal_asks_nobody_again(cluster: Cluster, proxy: FaultProxy) -> None:
+    async def run() -> None:
+        async with rig(cluster, proxy) as r:
+            victim = r.victim("v")._replace(why="priority")
+            body = {"details": {"causes": [{"reason": "DisruptionBudget"}]}}
+            how = {"status": 429, "headers": {"Retry-After": "20"}, "body": body, "held": True}
+            fault = proxy.fault("POST", "/eviction", times=9, **how)
+            r.evictor.wanted([victim])
+            await until(lambda: fault.hits == 1)
+            r.evictor.wanted([victim])  # by a cycle while it was asked
+            with r.ledger.scheduling():  # and one that has begun before the answer comes
+                fault.held = False
+                await until(lambda: r.evictor.refused == 1)
+            r.evictor.wanted([victim])
+            await asyncio.sleep(0.3)
+            assert r.posted() == ["v"]
+            assert not r.is_leaving("v")
+            r.evictor.wanted([victim])  # by one that knows, and has no other choice
+            await until(lambda: r.is_leaving("v"))
             assert r.posted() == ["v"]
 
     asyncio.run(run())

@@ -99,6 +99,19 @@ async def test_a_binding_that_failed_gives_its_room_back_and_comes_again() -> No
 
 
 @in_loop
+async def test_the_room_of_a_binding_that_failed_is_news_to_the_others() -> None:
+    ledger = synced(node("n"), pod("a", 8), pod("b", 8))
+    await ledger.wait_news(1.0)  # of the listing
+    with ledger.scheduling():
+        _core.Scheduler(ledger.cluster).schedule()
+    waiting = ledger.decided("u-a")
+    assert waiting is not None
+    ledger.defer(waiting, 60.0)
+    await asyncio.wait_for(ledger.wait_news(60.0), 1.0)
+    assert [bind.uid for bind in _core.Scheduler(ledger.cluster).schedule().binds] == ["u-b"]
+
+
+@in_loop
 async def test_a_deferred_pod_that_is_gone_does_not_come_again() -> None:
     ledger = synced(node("n"), pod("a"))
     with ledger.scheduling():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 
 from nos import _core
 from nos.controller.ledger import Ledger
+from nos.controller.pace import Pace
+from nos.controller.quota_report import QuotaReporter
+from nos.kube.client import Client
 from nos.kube.quota import COMPOSITE, Quota
 from tests.controller.in_loop import in_loop, settled
 from tests.controller.test_ledger import node, pod, synced
@@ -52,6 +57,28 @@ async def test_a_namespace_moves_from_one_quota_to_another() -> None:
     remove(ledger, composite)
     await settled()
     assert ledger.cluster.quota(plain.name).used == {"nvidia.com/gpu": 2}
+
+
+@in_loop
+async def test_what_a_quota_used_is_forgotten_when_its_namespaces_go_to_another_during_a_cycle() -> None:
+    ledger = synced(node("n"), pod("a", 2, on="n"), pod("b", 1))
+    plain, composite = quota("ml/q", min={"nvidia.com/gpu": 3}), quota("t/q", "ml", min={"nvidia.com/gpu": 3})
+    upsert(ledger, plain)
+    await settled()
+    capacities = SimpleNamespace(refresh=lambda *_: None, moved=lambda *_: None)
+    reporter = QuotaReporter(
+        cast(Client, None), ledger, cast(Any, capacities), may_write=lambda: True, pace=cast(Pace, None)
+    )
+    reporter.look()
+    assert reporter.uses[plain.name].used == {"nvidia.com/gpu": 2}
+    with ledger.scheduling():
+        _core.Scheduler(ledger.cluster).schedule()  # b runs, so what the quota uses has changed
+        upsert(ledger, composite)
+        await settled()
+        reporter.look()
+    assert plain.name not in reporter.uses
+    reporter.look()
+    assert reporter.uses[composite.name].used == {"nvidia.com/gpu": 3}
 
 
 @in_loop

@@ -38,7 +38,8 @@ def bound(name: str, volume: str, **more: Any) -> Body:
 def volume(name: str, storage_class: str = "local", size: str = "1Gi", **more: Any) -> Body:
     """`labels` and other metadata as above; `nodes`: the terms of its node affinity."""
     metadata = {"name": name, "uid": f"uid-of-{name}", "resourceVersion": "6"}
-    metadata |= {key: more.pop(key) for key in ("labels", "annotations", "deletionTimestamp", "uid") if key in more}
+    inside = ("labels", "annotations", "deletionTimestamp", "uid", "resourceVersion")
+    metadata |= {key: more.pop(key) for key in inside if key in more}
     status = {"phase": more.pop("phase", "Available")}
     spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": size}, "storageClassName": storage_class}
     if nodes := more.pop("nodes", None):

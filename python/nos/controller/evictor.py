@@ -83,6 +83,7 @@ class Evictor:
         self._announced: dict[str, set[str]] = {}  # the Pods that go for another, by its uid
         self._going: set[str] = set()  # granted
         self._insisted: set[str] = set()  # a budget has refused them
+        self._outdated: set[str] = set()  # protected since the cycle that is under way began
         self._in_flight: set[str] = set()
         self._moves: deque[float] = deque(maxlen=_MOVES)  # when the last ones were asked for
         self._marks: dict[str, tuple[Order, str]] = {}  # conditions to write when nobody has to be evicted
@@ -99,6 +100,7 @@ class Evictor:
         known = self._ledger.pods.known
         self._going.intersection_update(known)
         self._insisted.intersection_update(known)
+        outdated, self._outdated = self._outdated, set()
         orders: dict[str, list[Order]] = {}
         for each in evictions:
             if (pod := known.get(each.uid)) and pod.node:
@@ -107,7 +109,7 @@ class Evictor:
             order.uid: order
             for group in orders.values()
             for order in group
-            if order.uid not in self._going and not known[order.uid].leaving
+            if order.uid not in self._going | outdated and not known[order.uid].leaving
         }
         self._announce(orders)
         self._expect(orders)
@@ -297,6 +299,10 @@ class Evictor:
         self._protect(order.uid, seconds or _REFUSED_S)
 
     def _protect(self, uid: str, seconds: float) -> None:
+        self._wanted.pop(uid, None)  # by a cycle that did not know of it
+        if self._ledger.deciding:
+            self._outdated.add(uid)
+
         def protect(on: bool) -> None:
             if uid in self._ledger.cluster:
                 self._ledger.cluster.protect(uid, on)

@@ -115,6 +115,11 @@ class Ledger:
         for edit in queued:
             self._apply(edit)
 
+    @property
+    def deciding(self) -> bool:
+        """True while a cycle decides, by what was known when it began."""
+        return self._busy
+
     def edit(self, edit: Callable[[], object]) -> None:
         """Edit the Cluster, now or when the scheduler is done with it."""
         if self._busy:
@@ -162,6 +167,7 @@ class Ledger:
         waiting.failures += 1
         self.gave_back(waiting.uid)
         self.edit(lambda: self.cluster.remove_pod(waiting.uid))
+        self.wake()  # others may have its room meanwhile
         asyncio.get_running_loop().call_later(seconds, self._readmit, waiting)
 
     def _readmit(self, waiting: Waiting) -> None:

@@ -51,6 +51,8 @@ class QuotaReporter:
         """Ask the core what has changed. Nobody else may be in it."""
         cluster = self._ledger.cluster
         for name in cluster.changed_quotas():
+            if name not in self._ledger.quotas.counted:  # its removal waits for the end of the cycle
+                continue
             try:
                 state = cluster.quota(name)
             except KeyError:

@@ -100,6 +100,8 @@ class Releases:
             self._refusals.pop(name, None)
             self._close(name)
             return
+        if case.why and not gang.halted:  # that one is gone, and another has its name
+            case = self._cases[name] = _Case()
         if not case.why and case.unread and self._is_short(name, gang):
             case.unread = not await self._read_done(name)
         placed = dict(self._ledger.gangs.placed(name))

@@ -212,6 +212,7 @@ class VolumeBinder:
         if claim.bound:
             return ""
         if name:
+            volume = index.volume(name)  # the one that is written; the claim may name another by now
             if volume is None:
                 return f'persistentvolume "{name}" not found'
             reference = volume.spec.claim_ref
@@ -328,7 +329,9 @@ class VolumeBinder:
         else:
             held.attempts = 0
             held.written.add(key)
-            self._storage.news(index.put(written))
+            known = index.volume(name) if name else index.claim(key)
+            if known and known.metadata.uid == written.metadata.uid:  # else the watch was quicker: it is gone
+                self._storage.news(index.put(written))
             release_one(self._storage, key, name)
             return
         held.attempts += 1

@@ -85,7 +85,8 @@ class Lease:
     async def hold(self) -> None:
         """Renew until cancelled; LeaseLost at the latest when the renew deadline has passed."""
         while True:
-            await asyncio.sleep(min(self._retry, max(0.0, self._until - _now())))
+            until = self._until
+            await asyncio.sleep(min(self._retry, max(0.0, until - _now())))
             try:
                 # Not past the deadline: a renewal that is accepted later counts from its beginning anyway.
                 await self._claim(timeout=max(0.1, min(self._deadline / 2, self._until - _now())))
@@ -95,7 +96,8 @@ class Lease:
             if holder != self._identity:
                 self._until = -float("inf")
                 raise LeaseLost(f"the lease {self._namespace}/{self._name} was taken by {holder or 'nobody'}")
-            if not self.held:
+            if _now() >= until:  # also where it is renewed by now: who asked in between has given up
+                self._until = -float("inf")
                 raise LeaseLost(f"the lease {self._namespace}/{self._name} could not be renewed in time")
 
     async def release(self) -> None:

@@ -6,16 +6,18 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from nos import _core
 from nos.autoscaler.backend import Instance, Order, State
 from nos.controller.scaling.daemons import Daemons
+from nos.controller.scaling.drains import Drains
 from nos.controller.scaling.fleet import Fleet
 from nos.controller.scaling.orders import Orders
 from nos.controller.scaling.scale_down import Removals, ScaleDown
 from nos.controller.scaling.scale_up import ScaleUp
 from nos.controller.scaling.settings import ScaleDownSettings, Scaling
+from nos.kube.client import Client
 from nos.kube.node import decode_node
 from nos.kube.pod import decode_pod
 from tests.controller.in_loop import in_loop
@@ -278,3 +280,51 @@ async def test_what_becomes_ready_is_told() -> None:
     await rig.fleet.survey()
     rig.orders.follow()
     assert told == [100.0]
+
+
+@in_loop
+async def test_a_node_to_which_somebody_came_while_it_was_looked_at_stays() -> None:
+    rig = Rig(2)
+    rig.pod("p", 1, "n0")
+    await rig.looks(600)
+    look = rig.down.look
+
+    async def and_then_one_comes() -> Removals:
+        found = await look()
+        assert [list(step.nodes) for step in found.steps] == [["n1"]]
+        rig.pod("q", 8, "n1")
+        return found
+
+    rig.down.look = and_then_one_comes  # type: ignore[method-assign]
+    assert await rig.looks(60) == []
+
+
+@in_loop
+async def test_a_node_on_which_a_pod_is_about_to_be_bound_is_not_deleted() -> None:
+    """Neither by us, once it is empty, nor by a backend that drains it."""
+    for drains in (False, True):
+        rig = Rig(1)
+        rig.pool.group("a", target=1, drains=drains)
+        await rig.fleet.survey()
+        rig.pod("p", 1, "")
+        real = Drains(
+            cast(Client, Server()),
+            rig.ledger,
+            rig.fleet,
+            patience=600.0,
+            may_write=lambda: True,
+            evict=lambda *_: None,
+        )
+        with rig.ledger.scheduling():
+            (bind,) = _core.Scheduler(rig.ledger.cluster).schedule().binds
+        waiting = rig.ledger.decided(bind.uid)
+        assert waiting
+
+        async def step(drains: bool = drains, real: Drains = real) -> None:
+            await (real.begin("n0", "pool/a-0") if drains else real._go_on("n0", datetime.now(UTC)))
+
+        await step()
+        assert "delete a-0" not in rig.pool.calls
+        rig.ledger.defer(waiting, 60.0)
+        await step()
+        assert "delete a-0" in rig.pool.calls

@@ -68,7 +68,9 @@ class Drains:
         return going + sum(1 for _ in self._draining())
 
     async def begin(self, node: str, instance: str) -> None:
-        """Let this node go."""
+        """Let this node go; not yet if a Pod is to run there since it was found not to be needed."""
+        if await self._is_promised(node):
+            return
         of = self._fleet.instances[instance]
         group = self._fleet.groups[of.group]
         self.happened(Moment(time.time(), "NodeDraining", node, "The node is not needed any more, and is emptied"))
@@ -95,7 +97,21 @@ class Drains:
         for name, said in self._ledger.nodes.marked(DRAINING_ANNOTATION):
             yield name, _time(said)
 
+    async def _is_promised(self, node: str) -> bool:
+        """Whether it was decided that a Pod runs there that is not bound yet."""
+        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def look() -> None:
+            cluster, waiting = self._ledger.cluster, self._ledger.waiting.values()
+            decided = [each.uid for each in waiting if self._ledger.awaits(each) and each.uid in cluster]
+            if not found.done():  # cancelled
+                found.set_result(any(cluster.pod(uid).node == node for uid in decided))
+
+        self._ledger.edit(look)
+        return await found
+
     async def _go_on(self, name: str, since: datetime) -> None:
+        is_promised = await self._is_promised(name)  # before we look who is there: it may be bound meanwhile
         instance = next((id_ for id_, of in self._fleet.instances.items() if of.node == name), None)
         there = [(uid, pod) for uid, pod in self._ledger.pods.known.items() if pod.node == name]
         moving = [(uid, pod) for uid, pod in there if not pod.stays]
@@ -108,7 +124,7 @@ class Drains:
             await self._give_up(name, left)
         elif moving:
             self._ask(name, moving)
-        elif instance and self._fleet.instances[instance].state is not State.GOING:
+        elif instance and not is_promised and self._fleet.instances[instance].state is not State.GOING:
             await self._delete(name, instance)
 
     def _ask(self, name: str, moving: list[tuple[str, Known]]) -> None:

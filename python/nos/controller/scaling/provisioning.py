@@ -292,7 +292,8 @@ class Answerer:
         return True
 
     def _pause(self, key: str, seconds: float = _AGAIN_S) -> None:
-        self._pauses[key] = asyncio.get_running_loop().time() + seconds * random.uniform(0.8, 1.2)
+        if key in self.store.known:  # else nobody would take it out again
+            self._pauses[key] = asyncio.get_running_loop().time() + seconds * random.uniform(0.8, 1.2)
 
 
 def _patience(request: ProvisioningRequest) -> int:

@@ -104,6 +104,8 @@ class ScaleDown:
             goals = {node for _, node in step.moves} - own
             if any(node in coming or self._ledger.nodes.node(node) is None for node in goals):
                 continue  # where they are to move is not there yet
+            if not self._is_as_seen(step):
+                continue
             if step.new:
                 await self._exchange(step)
                 continue
@@ -112,6 +114,12 @@ class ScaleDown:
                 await self._drains.begin(node, found.instances[node])
             self.removed += len(step.nodes)
             self.on_removal(self._cost(step) / max(1, step.saved) * _HOUR_S)
+
+    def _is_as_seen(self, step: _core.Removal) -> bool:
+        """Whether nobody has come to its nodes since they were looked at."""
+        moving, nodes = {uid for uid, _ in step.moves}, set(step.nodes)
+        there = ((uid, pod) for uid, pod in self._ledger.pods.known.items() if pod.node in nodes)
+        return all(uid in moving or pod.stays == WITH_ITS_NODE for uid, pod in there)
 
     async def _exchange(self, step: _core.Removal) -> None:
         """Order the cheaper node; the old ones are not needed any more once it is there."""
