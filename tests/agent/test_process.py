@@ -83,6 +83,7 @@ def test_without_an_api_server_the_cut_is_restored_and_served(folder: Path, mach
             await node.start(sim.environment)
             await eventually(lambda: set(node.kubelet.lists.get(SMALL, ())) == {device}, "it serves again", 30)
             assert await node.stop(number) == code
+            await eventually(lambda: not node.kubelet.lists, "the kubelet has seen it go")
         assert there(sim, 0) == before
         sim.reboot()
         node.kubelet.held.clear()
@@ -172,6 +173,6 @@ def test_an_error_of_an_instance(folder: Path, machine: Machine, harmless: bool)
             if "Unhealthy" in node.kubelet.lists.get(SMALL, {}).values():
                 break
         health = {first.devices[0]: "Healthy" if harmless else "Unhealthy", second.devices[0]: "Healthy"}
-        assert node.kubelet.lists[SMALL] == health
+        await eventually(lambda: node.kubelet.lists.get(SMALL) == health, f"the health is {health}")
 
     play(folder, scene)

@@ -59,6 +59,8 @@ class MachineController:
             if not ready:
                 made["metadata"]["annotations"] = {}
                 made["status"]["conditions"][0]["status"] = "False"
+                # As a real API server does at once; the testbed's leaves it to the controller manager.
+                made["spec"]["taints"].append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
             made["metadata"]["labels"]["kubernetes.io/hostname"] = made["metadata"]["name"]
             made["spec"]["providerID"] = machine["spec"]["providerID"]
             self.api.create(NODES, made)

@@ -19,6 +19,8 @@ from nos.testbed import Testbed
 from nos.testbed.progress import Progress
 from tests.autoscaler.cluster_api_rig import NAMESPACE, SETTINGS, Rig, serve, withdraw
 from tests.autoscaler.machine_controller import NODES
+from tests.controller.cluster import eventually
+from tests.deploy.rights import in_force
 
 pytestmark = pytest.mark.cluster
 Object = dict[str, Any]
@@ -41,11 +43,14 @@ def served(request: pytest.FixtureRequest, testbed: Testbed) -> Iterator[Rig]:
     serve(testbed, request.param)
     role, binding = yaml.safe_load_all(_ROLE.read_text())
     binding["subjects"][0]["namespace"] = "nos-system"
+    made: list[Object] = []
     for one in (role, _READS_NODES):
         name = one["metadata"]["name"]
         testbed.api.create(f"{_RBAC}/clusterroles", one)
         bound = binding | {"metadata": {"name": name}, "roleRef": binding["roleRef"] | {"name": name}}
         testbed.api.create(f"{_RBAC}/clusterrolebindings", bound)
+        made += [one | {"kind": "ClusterRole"}, bound]
+    eventually(lambda: in_force(testbed.api, made), why="the roles are in force")
     yield Rig(testbed, request.param)
     for one in (role, _READS_NODES):
         for kind in ("clusterrolebindings", "clusterroles"):

@@ -22,10 +22,10 @@ from nos.kube.client import Client
 from nos.kube.errors import ConfigError
 from nos.testbed import Testbed
 from nos.testbed.nodes import make_node
-from nos.testbed.testbed import NOS_USER
 from tests.autoscaler.autoscaler_client import SINCE, Autoscaler
 from tests.autoscaler.platform_server import Platform
 from tests.controller.cluster import eventually
+from tests.deploy.rights import in_force
 
 pytestmark = pytest.mark.cluster
 _RBAC, _GROUP = "/apis/rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
@@ -36,18 +36,29 @@ ROLE = {  # all that this needs; the controller's role has it
 BINDING = {
     "metadata": ROLE["metadata"],
     "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": "reads-nodes"},
-    "subjects": [{"kind": "User", "apiGroup": _GROUP, "name": NOS_USER}],
+    "subjects": [{"kind": "ServiceAccount", "name": "nos-scheduler", "namespace": "nos-system"}],
 }
 POOL = {"example.com/pool": "a"}
 TEMPLATE = TemplateSettings({"cpu": "8", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": "8"})
 INSECURE = ClusterAutoscalerSettings("127.0.0.1:0", allow_insecure=True, fronts="webhook")
 
 
-@pytest.fixture
-def nodes(testbed: Testbed) -> Iterator[list[str]]:
-    """Three Nodes of a pool: one ready, one not yet, and one without a provider id."""
+@pytest.fixture(scope="module")
+def reader(testbed: Testbed) -> Iterator[Testbed]:
+    """Where nos may list Nodes."""
     for kind, body in (("clusterroles", ROLE), ("clusterrolebindings", BINDING)):
         testbed.api.create(f"{_RBAC}/{kind}", body)
+    made = [ROLE | {"kind": "ClusterRole"}, BINDING | {"kind": "ClusterRoleBinding"}]
+    eventually(lambda: in_force(testbed.api, made), why="the role is in force")
+    yield testbed
+    for kind in ("clusterrolebindings", "clusterroles"):
+        testbed.api.request("DELETE", f"{_RBAC}/{kind}/{ROLE['metadata']['name']}")
+
+
+@pytest.fixture
+def nodes(reader: Testbed) -> Iterator[list[str]]:
+    """Three Nodes of a pool: one ready, one not yet, and one without a provider id."""
+    testbed = reader
     made = [make_node("8xH100", number, labels=POOL) for number in (90, 91, 92)]
     made[1]["spec"]["taints"] = [{"key": "nos.nebuly.com/not-cut", "effect": "NoSchedule"}]
     del made[2]["spec"]["providerID"]
@@ -58,8 +69,6 @@ def nodes(testbed: Testbed) -> Iterator[list[str]]:
         path = f"/api/v1/nodes/{node['metadata']['name']}"
         testbed.api.request("DELETE", path)
         eventually(lambda path=path: testbed.api.request("GET", path)[0] == 404, why=f"{path} is gone")
-    for kind in ("clusterrolebindings", "clusterroles"):
-        testbed.api.request("DELETE", f"{_RBAC}/{kind}/{ROLE['metadata']['name']}")
 
 
 def with_client(testbed: Testbed, work: Callable[[Client], Awaitable[None]]) -> None:

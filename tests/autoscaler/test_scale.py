@@ -96,6 +96,8 @@ class Rig:
         node["status"]["conditions"][0]["status"] = "True" if ready else "False"
         if not ready:
             node["metadata"]["annotations"] = {}  # not kwok's
+            # As a real API server does at once; the testbed's leaves it to the controller manager.
+            node["spec"]["taints"].append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
         self.api.create(NODES, node)
         name = str(node["metadata"]["name"])
         if ready:

@@ -128,8 +128,9 @@ class Cluster:
         lease = "/apis/coordination.k8s.io/v1/namespaces/nebuly-nos/leases/nos-scheduler"
         for pod in self.pods():
             if pod["metadata"].get("finalizers"):
-                name = pod["metadata"]["name"]
-                self.testbed.kubectl("patch", "pod", name, "--type=merge", '-p={"metadata":{"finalizers":null}}')
+                path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
+                bare = {"metadata": {"finalizers": None}}  # it may be gone by now: a Job's controller lets its Pods go
+                self.api.request("PATCH", path, bare, "application/merge-patch+json")
         for path in (f"/api/v1/namespaces/{NAMESPACE}/pods", "/api/v1/nodes", GPU_NODES, lease):
             self.api.request("DELETE", path, body)
         eventually(lambda: not self.pods(), why="all Pods are gone")

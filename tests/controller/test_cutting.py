@@ -69,7 +69,7 @@ def test_a_whole_gpu_is_cut_and_the_pod_bound_when_it_is_ready(
     cluster: Cluster, controller: Start, agents: Agents
 ) -> None:
     (node,) = cut_nodes(cluster, agents)
-    node.delay = 4.0
+    node.acts = False
     controller().schedules()
     mig_pod(cluster, "a")
     eventually(lambda: agents.spec(node.name))
@@ -78,6 +78,7 @@ def test_a_whole_gpu_is_cut_and_the_pod_bound_when_it_is_ready(
     assert (condition["status"], condition["reason"]) == ("False", "Repartitioning")
     assert not node.gpus[0]["instances"]
     assert "nodeName" not in cluster.get("a")["spec"]
+    node.acts = True
     name, instances = held(cluster.bound("a"))
     assert (name, agents.spec(name)[0]) == (node.name, (True, [instances.removeprefix("0:")]))
     assert len(node.gpus[0]["instances"]) == 1
@@ -242,8 +243,9 @@ def test_a_restart_in_the_middle_goes_on_where_it_was(cluster: Cluster, controll
     assert first.stop() == 0
     cluster.delete("a")
     mig_pod(cluster, "b")
+    uid = cluster.get("b")["metadata"]["uid"]  # another of that name may have been told of something
     controller().schedules()
-    eventually(lambda: cluster.events("b"))
+    eventually(lambda: [event for event in cluster.events("b") if event["regarding"].get("uid") == uid])
     for node in nodes:
         node.acts = True
     assert held(cluster.bound("b"))[0] == nodes[2].name
@@ -409,7 +411,7 @@ def test_the_lease_is_lost_while_a_gpu_is_cut(
     cluster: Cluster, controller: Start, agents: Agents, proxy: FaultProxy
 ) -> None:
     (node,) = cut_nodes(cluster, agents)
-    quick = {"leaseDurationSeconds": 4, "renewDeadlineSeconds": 2.5, "retryPeriodSeconds": 0.5}
+    quick = {"leaseDurationSeconds": 8, "renewDeadlineSeconds": 6, "retryPeriodSeconds": 1}
     node.acts = False
     first = controller(proxy.kubeconfig, leaderElection=quick).schedules()
     mig_pod(cluster, "a")

@@ -152,7 +152,7 @@ def test_queries(prometheus: Prometheus) -> None:
     (cost,) = prometheus.query("sum(nos_scaling_cost_dollars_per_hour)")
     assert float(cost["value"][1]) == 2
     eventually(lambda: prometheus.query("sum(rate(nos_pod_scheduling_seconds_bucket[30s]))"))
-    eventually(lambda: prometheus.query('sum(increase(nos_bindings_total{result="bound"}[30s])) > 0'))
+    eventually(lambda: prometheus.query('sum(increase(nos_bindings_total{result="bound"}[5m])) > 0'))
     entered = {entry.name for book in (ControllerMetrics().book, AgentMetrics().book) for entry in book.entries}
     there = {name for name in entered if prometheus.query(f'{{__name__=~"{name}|{name}_count"}}')}
     assert entered - there == ABSENT

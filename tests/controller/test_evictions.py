@@ -17,7 +17,7 @@ Object = dict[str, Any]
 CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 KEEP = {"finalizers": ["nos.test/keep"]}  # it stays, terminating, until the test lets it go
-QUICK = {"leaseDurationSeconds": 4, "renewDeadlineSeconds": 2.5, "retryPeriodSeconds": 0.5}
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/nebuly-nos/leases/nos-scheduler"
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +221,7 @@ def test_whatever_becomes_of_a_request_nobody_is_evicted_twice(
 def test_killed_between_eviction_and_binding(cluster: Cluster, proxy: FaultProxy, controller: Start) -> None:
     """The preemptor gets the room that was made for it, and nobody is evicted twice."""
     first, second = gpus(cluster, 1), gpus(cluster, 1)
-    killed = controller(proxy.kubeconfig, leaderElection=QUICK).schedules()
+    killed = controller(proxy.kubeconfig).schedules()
     for name in ("a", "b"):
         pod(cluster, name, "low", **KEEP)
         runs(cluster, name)
@@ -230,13 +230,14 @@ def test_killed_between_eviction_and_binding(cluster: Cluster, proxy: FaultProxy
     (victim,) = eventually(lambda: [name for name in ("a", "b") if is_leaving(cluster, name)])
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
+    cluster.api.request("DELETE", LEASE)  # the dead one's: nobody has to wait for its end
     node = cluster.get("urgent")["status"]["nominatedNodeName"]
     assert node == cluster.get(victim)["spec"]["nodeName"]
     pod(cluster, "equal", "high")  # came later, and takes nothing of what was promised
     let_go(cluster, victim)
     eventually(lambda: cluster.get(victim) is None)
 
-    controller(proxy.kubeconfig, leaderElection=QUICK).schedules()
+    controller(proxy.kubeconfig).schedules()
     assert cluster.bound("urgent")["spec"]["nodeName"] == node
     other = ({"a", "b"} - {victim}).pop()
     eventually(lambda: is_leaving(cluster, other), why="for the equal one the other goes")
@@ -249,7 +250,7 @@ def test_killed_between_eviction_and_binding(cluster: Cluster, proxy: FaultProxy
 def test_killed_while_its_victim_goes(cluster: Cluster, proxy: FaultProxy, controller: Start) -> None:
     gpus(cluster, 1)
     gpus(cluster, 1)
-    killed = controller(proxy.kubeconfig, leaderElection=QUICK).schedules()
+    killed = controller(proxy.kubeconfig).schedules()
     for name in ("a", "b"):
         pod(cluster, name, "low", **KEEP)
         runs(cluster, name)
@@ -258,7 +259,8 @@ def test_killed_while_its_victim_goes(cluster: Cluster, proxy: FaultProxy, contr
     (victim,) = eventually(lambda: [name for name in ("a", "b") if is_leaving(cluster, name)])
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
-    controller(proxy.kubeconfig, leaderElection=QUICK).schedules()
+    cluster.api.request("DELETE", LEASE)  # the dead one's: nobody has to wait for its end
+    controller(proxy.kubeconfig).schedules()
     pod(cluster, "small", "low", 0)
     cluster.bound("small")  # some cycles have passed
     let_go(cluster, victim)

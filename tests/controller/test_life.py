@@ -149,11 +149,11 @@ def test_what_it_may_not_see_yet_does_not_count_as_not_there(
 )
 def test_what_it_cannot_start_with_is_named(controller: Start, settings: dict[str, str], said: str) -> None:
     running = controller(**settings)
-    assert running.process.wait(15) == 2
+    assert running.process.wait(30) == 2
     assert said in running.said()
 
 
 def test_a_kubeconfig_that_is_missing_is_named(controller: Start) -> None:
     running = controller(Path("/nowhere"))
-    assert running.process.wait(15) == 2
+    assert running.process.wait(30) == 2
     assert running.said() == "nos controller: kubeconfig /nowhere: not found; name one with --kubeconfig\n"

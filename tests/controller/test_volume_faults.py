@@ -87,11 +87,12 @@ def test_a_volume_that_another_binds_first(
     volumes.local_volume("disk", node)
     volumes.claim("data")
     volumes.claim("rival")
-    late = proxy.fault("PATCH", VOLUME, times=1, delay=2.0)
+    late = proxy.fault("PATCH", VOLUME, times=1, held=True)
     controller(proxy.kubeconfig).schedules()
     cluster.pod("train", **using("data"))
     eventually(lambda: late.hits)
     volumes.give("disk", "rival")
+    late.held = False
     cluster.waits("train", "didn't find available persistent volumes to bind")
     assert volumes.get_volume("disk")["spec"]["claimRef"]["name"] == "rival"
     volumes.local_volume("another", node)
@@ -130,11 +131,14 @@ def test_a_pod_that_is_deleted_meanwhile_leaves_its_volume_to_others(
     volumes.local_volume("disk", node)
     volumes.claim("data")
     volumes.claim("other")
-    proxy.fault("PATCH", VOLUME, times=2, status=503)
+    fault = proxy.fault("PATCH", VOLUME, times=10_000, status=503)
     controller(proxy.kubeconfig).schedules()
     cluster.pod("first", **using("data"))
-    eventually(lambda: any(VOLUME in request for request in proxy.requests))
+    eventually(lambda: fault.hits)
     cluster.delete("first")
+    cluster.pod("after", gpus=0)
+    cluster.bound("after")  # so the deletion is known: the watch has told of it before
+    proxy.heal()
     cluster.pod("second", **using("other"))
     cluster.bound("second")
     assert volumes.volume_of("other") == "disk"

@@ -137,7 +137,7 @@ MOMENTS: dict[str, Callable[[Demo], bool]] = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_leaves_nothing(moment: str, start: Start, tmp_path: Path) -> None:
     demo = start(*([] if moment == "summary" else ["--seconds", "60"]))  # the moment is not to be missed
-    eventually(lambda: MOMENTS[moment](demo) or demo.process.poll() is not None, moment)
+    eventually(lambda: MOMENTS[moment](demo) or demo.process.poll() is not None, moment, timeout=120.0)
     ports = demo.ports()
     demo.process.send_signal(signal.SIGINT)
     code = demo.process.wait(60)

@@ -70,6 +70,11 @@ def in_force(api: Api, objects: Sequence[Object]) -> bool:
     return all(_has(api, right) for right in set().union(*given(objects).values()))
 
 
+def may_get(api: Api, user: str, path: str) -> bool:
+    """Whether the API server lets them: it knows of a binding a moment after it was made, or taken away."""
+    return _allowed(api, {"user": user, "nonResourceAttributes": {"path": path, "verb": "get"}})
+
+
 _ROLES = ("ClusterRole", "Role")
 
 
@@ -97,7 +102,10 @@ def _has(api: Api, right: Right) -> bool:
     resource, _, subresource = right.resource.partition("/")
     asked = {"group": right.group, "resource": resource, "subresource": subresource, "verb": right.verb}
     asked |= {"name": right.name, "namespace": right.namespace}
-    body = {"spec": {"user": right.account, "resourceAttributes": asked}}
-    status, answer = api.request("POST", _REVIEWS, body)
+    return _allowed(api, {"user": right.account, "resourceAttributes": asked})
+
+
+def _allowed(api: Api, spec: Object) -> bool:
+    status, answer = api.request("POST", _REVIEWS, {"spec": spec})
     assert status == 201, answer
     return bool(json.loads(answer)["status"]["allowed"])

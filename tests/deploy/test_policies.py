@@ -81,8 +81,15 @@ def users(testbed: Testbed) -> Iterator[Users]:
     testbed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles, *policies]))
     users = Users(testbed)
     write = {"apiVersion": "nos.nebuly.com/v1alpha1", "kind": "GPUNode", "metadata": {"name": "probe"}, "spec": SPEC}
-    # A policy is in force a moment after it was made.
-    eventually(lambda: testbed.api.request("POST", f"{GPU_NODES}?dryRun=All", write)[0] == 422)
+    foreign = made(users, users.nodes[0])
+
+    def in_force() -> bool:
+        dry = f"{GPU_NODES}?dryRun=All"
+        by_admin = testbed.api.request("POST", dry, write)[0]
+        return (by_admin, users.agents[1].request("POST", dry, foreign)[0]) == (422, 422)
+
+    # The API server looks for new policies once a second: it may find the controller's without the agent's.
+    eventually(in_force, why="the policies of both are in force")
     yield users
     users.close()
     testbed.kubectl("delete", "-f", "-", stdin=yaml.safe_dump_all([*bindings, *policies]))

@@ -254,6 +254,8 @@ def reader(testbed: Testbed, name: str, role: str) -> str:
     """The token of an account that has this role of the chart, and nothing else."""
     testbed.api.create(ACCOUNTS, {"metadata": {"name": name}})
     testbed.kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", f"--serviceaccount=default:{name}")
+    user, allowed = f"system:serviceaccount:default:{name}", rights.paths(CHART)[role]
+    eventually(lambda: all(rights.may_get(testbed.api, user, path) for path in allowed), why=f"{role} is bound")
     return token_of(testbed, f"{ACCOUNTS}/{name}", {})
 
 

@@ -87,8 +87,9 @@ class GpuNode:
 
     def devices(self, name: str) -> list[str]:
         """What the container's environment says that it was given."""
-        eventually(lambda: self.node.environment(name), f"{name} has written its environment")
-        return self.node.environment(name)["NVIDIA_VISIBLE_DEVICES"].split(",")
+        given = "NVIDIA_VISIBLE_DEVICES"
+        eventually(lambda: given in self.node.environment(name), f"{name} has written what it was given")
+        return self.node.environment(name)[given].split(",")
 
     def holders(self) -> dict[str, str]:
         """Device to Pod, as the agent reports."""

@@ -87,7 +87,7 @@ def test_nodes_that_are_ordered_and_removed_are_planned_again_alike(
     _ended(recorder)
     said = [json.loads(line) for line in file.read_text().splitlines()]
     ups, downs = ([one["decided"] for one in said if one.get("plan") == plan] for plan in ("scale_up", "scale_down"))
-    assert max(len(up["nodes"]) for up in ups) == 2
+    assert sum(len(up["nodes"]) for up in ups) >= 2  # in one plan, or one after the other
     assert ["h100-001"] in [step[0] for down in downs for step in down["steps"]]
     assert {one["happened"] for one in said if "happened" in one} >= {"NodesOrdered", "NodeUp", "NodeDraining"}
     with file.open("rb") as lines:

@@ -49,6 +49,7 @@ def test_a_pod_runs_and_its_environment_can_be_read(real_testbed: Testbed, node:
     real_testbed.api.create(PODS, pod("runs", node.name))
     eventually(lambda: phase(real_testbed, "runs") == "Running", "the Pod runs")
     eventually(lambda: node.environment("runs").get("WHO") == "a=runs", "its environment is in its log")
+    eventually(lambda: "KUBERNETES_SERVICE_HOST" in node.environment("runs"), "all of it is, a line at a time")
     address = real_testbed.api.get(f"{PODS}/runs")["status"]["podIP"]
     assert ipaddress.ip_address(address) in ipaddress.ip_network(real_testbed.layout.networks[0])
     # Where it looks for the API server somebody listens, for Pods alone.
@@ -165,7 +166,9 @@ def test_a_crash_of_everything_is_cleaned_up_later(tmp_path: Path) -> None:
         found = state.read(layout)
         assert found
         found.supervisor.signal(signal.SIGKILL)
-        eventually(lambda: not [line for line in processes_of(layout.directory) if "-c" not in line], "all are killed")
+        eventually(
+            lambda: not [line for line in processes_of(layout.directory) if " -c " not in line], "all are killed"
+        )
     assert state.down(layout) is False
     assert not layout.directory.exists()
     assert not any(path.exists() for path in layout.cgroups())

@@ -149,12 +149,12 @@ def test_a_job_for_which_there_cannot_be_room_is_put_back_by_kueue(
     container = job["spec"]["template"]["spec"]["containers"][0]  # no machine has so many GPUs
     container["resources"]["limits"] = {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "63"}
     job["spec"] |= {"parallelism": 1, "completions": 1}
-    cluster.api.merge(_CONFIG, {"spec": {"parameters": {"ValidUntilSeconds": "3"}}})
+    cluster.api.merge(_CONFIG, {"spec": {"parameters": {"ValidUntilSeconds": "10"}}})
     cluster.api.create(_JOBS, job)
 
     failed = says(cluster, "Failed")
     assert failed["reason"] == "Expired"
-    assert failed["message"].startswith("No room within 3 s. ")
+    assert failed["message"].startswith("No room within 10 s. ")
     assert "No new node would help" in failed["message"]
 
     def put_back() -> Object | None:

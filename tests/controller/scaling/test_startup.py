@@ -64,9 +64,10 @@ def test_a_new_node_is_cut_as_it_was_ordered_before_others_may_use_it(
     controller().schedules()
     foreign(cluster, "other")
     node = agents.add(name, gpus=2)
-    node.delay = 1.0
+    node.acts = False
     eventually(lambda: agents.spec(name) == {0: (True, ["3g.40gb@0", "3g.40gb@4"])}, why="its layout is asked for")
     assert taints(cluster, name) == [STARTUP_TAINT]
+    node.acts = True
     eventually(lambda: STARTUP_TAINT not in taints(cluster, name), why="its taint goes")
     status = agents.get(name)["status"]["gpus"]
     assert [i["profile"] for i in status[0]["instances"]] == ["3g.40gb", "3g.40gb"]

@@ -144,7 +144,7 @@ def test_a_controller_that_is_killed_in_the_middle_orders_nothing_twice(
 
 
 def test_a_node_that_takes_long_is_counted_on(cluster: Cluster, rig: Rig, controller: Start) -> None:
-    rig.api.merge(f"{CLASSES}/default", {"spec": {"nodeRegistrationDelay": "8s"}})
+    rig.api.merge(f"{CLASSES}/default", {"spec": {"nodeRegistrationDelay": "20s"}})
     controller(**ordering()).schedules()
     for i in range(3):
         cluster.pod(f"p{i}", 1)
@@ -153,7 +153,7 @@ def test_a_node_that_takes_long_is_counted_on(cluster: Cluster, rig: Rig, contro
     eventually(lambda: reason(cluster, "p3") == "NodeOrdered", why="it is told")
     assert not nodes(rig)
     for i in range(4):
-        cluster.bound(f"p{i}")
+        cluster.bound(f"p{i}", within=60)
     assert len(rig.claims()) == 1
 
 

@@ -154,7 +154,7 @@ def test_a_port_that_is_taken(cluster: Cluster, controller: Start) -> None:
     first = controller(dashboard={"address": "127.0.0.1:0"}, leaderElection={"enabled": False}).schedules()
     taken = first.dashboard.split("/")[2]
     second = controller(dashboard={"address": taken}, leaderElection={"enabled": False})
-    assert second.process.wait(15) == 1
+    assert second.process.wait(30) == 1
     assert f"dashboard.address {taken}: " in second.said()
     assert "choose another with --dashboard-address" in second.said()
 
