@@ -16,7 +16,8 @@ from tests.controller.fault_proxy import FaultProxy
 from tests.controller.teams import TEAMS, Teams
 from tests.deploy.rights import in_force
 
-RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "controller" / "rbac.yaml"
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "kustomize"
+RBAC = DEPLOYED / "controller" / "rbac.yaml"
 _GROUP = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -35,6 +36,16 @@ def role(testbed: Testbed) -> Testbed:
         api.create(f"{where}/{item['kind'].lower()}s", item)
     eventually(lambda: in_force(api, items), why="the role is in force")
     return testbed
+
+
+@pytest.fixture(scope="session")
+def answering_role(role: Testbed) -> None:
+    """The role of who sees and answers ProvisioningRequests, bound likewise."""
+    own, binding = yaml.safe_load_all((DEPLOYED / "autoscaling" / "provisioning-requests.yaml").read_text())
+    binding["subjects"][0]["namespace"] = "nos-system"
+    for kind, body in (("clusterroles", own), ("clusterrolebindings", binding)):
+        role.api.create(f"{_GROUP}/{kind}", body)
+    eventually(lambda: in_force(role.api, [own, binding]), why="the role is in force")
 
 
 @pytest.fixture

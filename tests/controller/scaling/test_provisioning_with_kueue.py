@@ -16,7 +16,7 @@ import yaml
 from nos.testbed import Testbed
 from nos.testbed.karpenter import Karpenter
 from nos.testbed.kueue import request_crd
-from tests.autoscaler.karpenter_rig import BINDING, DEPLOYED, ROLE, SETTINGS, Rig, machines
+from tests.autoscaler.karpenter_rig import BINDING, ROLE, SETTINGS, Rig, machines
 from tests.cli.test_main import nos
 from tests.controller.cluster import NAMESPACE, Cluster, Controller, eventually
 from tests.controller.exposed import Exposed
@@ -44,15 +44,11 @@ def answering(**more: Any) -> Object:
 
 
 @pytest.fixture(scope="module")
-def served(role: Testbed) -> Testbed:
-    """The kind is, and the role of who answers it is given."""
+def served(role: Testbed, answering_role: None) -> Testbed:  # noqa: ARG001
+    """The kind is."""
     kinds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     role.api.create(kinds, request_crd())
     eventually(lambda: role.api.answers(_REQUESTS), why="the kind is served")
-    own, binding = yaml.safe_load_all((DEPLOYED / "provisioning-requests.yaml").read_text())
-    binding["subjects"][0]["namespace"] = "nos-system"  # where the testbed's nos user lives
-    for kind, body in (("clusterroles", own), ("clusterrolebindings", binding)):
-        role.api.create(f"{_RBAC}/{kind}", body)
     for kind, body in (("clusterroles", ROLE), ("clusterrolebindings", BINDING)):
         role.api.create(f"{_RBAC}/{kind}", body)
     return role

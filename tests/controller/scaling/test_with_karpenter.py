@@ -210,7 +210,7 @@ def plan(cluster: Cluster, directory: Any, *arguments: str, **settings: Any) -> 
     )
 
 
-@pytest.mark.refused  # who looks may lack the right to see ProvisioningRequests
+@pytest.mark.usefixtures("answering_role")
 def test_the_dry_run_shows_what_would_be_done_and_does_nothing(cluster: Cluster, rig: Rig, tmp_path: Any) -> None:
     for i in range(3):
         cluster.pod(f"p{i}", 1)
