@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -151,6 +152,23 @@ async def test_what_is_booked_is_not_taken_away_by_scale_down() -> None:
     await rig.turn()
     steps = (await rig.stage.down.look()).steps
     assert [list(step.nodes) for step in steps] == [["n0"]]
+
+
+@in_loop
+async def test_a_request_that_goes_while_it_is_answered_leaves_nothing_to_look_after() -> None:
+    rig = Rig(nodes=1)
+    rig.ask("r", (1, 8))
+    request = rig.server.request
+
+    async def and_it_goes(method: str, path: str, **more: Any) -> bytes:
+        if method == "PATCH" and "r" in rig.server.requests:
+            rig.withdraw("r")
+        return await request(method, path, **more)
+
+    rig.server.request = and_it_goes  # type: ignore[method-assign]
+    await rig.turn()
+    assert "r" not in rig.server.requests
+    assert not rig.answerer._pauses  # while there are any, it wakes each second
 
 
 @in_loop
